@@ -1,0 +1,130 @@
+"""Words of a command line in, an exit code out: picks the verb, and prints a user's mistake without a traceback.
+
+Exit codes: 0 done; 1 done, but what was checked is not in order; 2 a mistake, said in one message; 130 and 143
+stopped by Ctrl-C or SIGTERM after saving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+from vfmseg.errors import RecipeError, VfmsegError, nearest
+
+VERBS: dict[str, str] = {
+    "demo": "generate scenes, fit a tiny model, validate, predict, report: the whole path, offline",
+    "fit": "fine-tune a vision foundation model by a recipe",
+    "validate": "score a checkpoint on data",
+    "predict": "segment images and folders with a checkpoint",
+    "report": "make one HTML page of a run",
+    "check-data": "examine a data set before training on it",
+    "list": "show encoders, tunings, decoders, datasets or recipes",
+}
+"""Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises our errors and remembers which options it has."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.own_options: set[str] = set()
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+        """Add an argument and remember its names."""
+        self.own_options.update(name for name in names if name.startswith("-"))
+        return super().add_argument(*names, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise RecipeError(f"{message}. `{self.prog} --help` shows what is possible.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: words after the program's name; by default those it was started with.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(words)
+    except VfmsegError as error:
+        if os.environ.get("VFMSEG_TRACEBACK"):
+            raise
+        print(f"vfmseg: {error}", file=sys.stderr)
+        stopped_by = getattr(error, "signal_number", None)
+        return 2 if stopped_by is None else 128 + int(stopped_by)
+    except KeyboardInterrupt:
+        print("vfmseg: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    chosen = words[0] if words and words[0] in VERBS else None
+    if chosen is None:
+        return _without_verb(words)
+    module = importlib.import_module(f"vfmseg.cli.{chosen.replace('-', '_')}_verb")
+    line = VERBS[chosen]
+    parser = Parser(
+        prog=f"vfmseg {chosen}",
+        description=f"{line[0].upper()}{line[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_options(parser)
+    own, recipe_words = words[1:], []
+    if module.TAKES_RECIPE_KEYS:
+        own, recipe_words = split_recipe_words(own, parser.own_options)
+    options, rest = parser.parse_known_args(own)
+    if rest:
+        raise RecipeError(
+            f"vfmseg {chosen} does not know {rest[0]!r}.{nearest(rest[0], parser.own_options)} "
+            f"`vfmseg {chosen} --help` shows what it has."
+        )
+    code: int = module.run(options, recipe_words)
+    return code
+
+
+def split_recipe_words(words: list[str], own_options: set[str]) -> tuple[list[str], list[str]]:
+    """Return (words for the verb's own parser, recipe options with their values).
+
+    Done before argparse sees the words, which would take the value of an option it does not know for one of
+    its own positional arguments.
+    """
+    own: list[str] = []
+    recipe: list[str] = []
+    target = own
+    for word in words:
+        if word.startswith("-") and word != "-":
+            name = word.partition("=")[0]
+            target = recipe if word.startswith("--") and name not in own_options else own
+        target.append(word)
+    return own, recipe
+
+
+def _without_verb(words: list[str]) -> int:
+    if words and not words[0].startswith("-"):
+        raise RecipeError(f"There is no verb {words[0]!r}.{nearest(words[0], VERBS)} Known: {', '.join(VERBS)}.")
+    top = Parser(prog="vfmseg", description="Any vision foundation model becomes a segmentation model.")
+    top.usage = "vfmseg VERB [options]"
+    top.epilog = "verbs:\n" + "\n".join(f"  {name:11} {line}" for name, line in VERBS.items())
+    top.epilog += "\n\n`vfmseg VERB --help` explains one."
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    top.add_argument("--version", action="store_true", help="print the version")
+    options = top.parse_args(words)
+    if options.version:
+        from importlib.metadata import version
+
+        print(version("vfmseg"))
+    else:
+        top.print_help()
+    return 0

@@ -1,0 +1,52 @@
+"""What the verbs that take a recipe share: ``-c``, recipe keys as options, and their help."""
+
+from __future__ import annotations
+
+import argparse
+
+from vfmseg.runs.recipe import LoadedRecipe
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add ``-c`` and say that any recipe key is an option; the keys are listed in the epilog."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="RECIPE",
+        required=required,
+        help="a recipe file, or the name of one that comes with vfmseg (`vfmseg list recipes`)",
+    )
+    parser.usage = f"{parser.prog} [options] [--recipe.key value ...]"
+    parser.epilog = _keys_help()
+
+
+def read(config: str | None, words: list[str], *, extra: dict[str, object] | None = None) -> LoadedRecipe | None:
+    """Return the recipe with the options laid over it, or None where no recipe was given.
+
+    Raises:
+        RecipeError: whatever is wrong with the recipe or the options.
+    """
+    from vfmseg.cli.aliases import translate
+    from vfmseg.cli.options import parse_overrides
+    from vfmseg.runs.recipe_reader import read_recipe
+
+    found, notes = parse_overrides(words)
+    if config is None:
+        return None
+    return read_recipe(config, {**translate(found), **(extra or {})}, notes=tuple(notes))
+
+
+def _keys_help() -> str:
+    import textwrap
+
+    from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS
+    from vfmseg.runs.recipe_reader import keys
+
+    lines = ["recipe keys, each an option (--training.steps 100):"]
+    for key, (default, documentation) in keys().items():
+        lines.append(f"  --{key}  [{default}]")
+        lines += textwrap.wrap(documentation, 96, initial_indent="      ", subsequent_indent="      ")
+    lines += ["", f"  --{RANDOM_WEIGHTS}", "      build any model without its weights (encoder.weights random)"]
+    lines += ["", "options of the published programs and what they mean here:"]
+    lines += [f"  --{name}: {meaning}" for name, (meaning, _) in ALIASES.items()]
+    return "\n".join(lines)

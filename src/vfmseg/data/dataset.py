@@ -1,0 +1,166 @@
+"""A data set's name, path and split -> Samples, read lazily from where the files were found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from vfmseg.data import catalog
+from vfmseg.data.annotations import LabelTable, is_constant, resize_nearest, to_targets
+from vfmseg.data.examine import drop_failing
+from vfmseg.data.images import apply_orientation, decode_image, decode_label, read_orientation
+from vfmseg.data.index import Index, Names, load_or_build_index
+from vfmseg.data.locate import plan_split
+from vfmseg.data.pairing import Plan, Unpaired
+from vfmseg.data.spec import LabelMap
+from vfmseg.errors import ArchiveError, DataError, ImageError, LabelError
+from vfmseg.types import LabelSpace, Sample
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 3
+
+
+class RawSample(NamedTuple):
+    """An image and its label as stored, before raw values become class ids."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB."""
+    label: NDArray[np.uint8] | NDArray[np.uint16]
+    """(H, W) raw values, or (H, W, 3) colours."""
+    orientation: int
+    """EXIF orientation that was applied to the image: 1 (none), unless only then it fits its label."""
+    is_resized: bool
+    """The label had another size and was resized (nearest)."""
+
+
+class SegmentationDataset(Dataset[Sample]):
+    """Un-augmented samples of one split, in a fixed order.
+
+    Cheap to copy to loader workers: it holds arrays of file positions, and each process opens the
+    archives for itself. Use :func:`open_dataset` to make one.
+    """
+
+    def __init__(self, plan: Plan, index: Index, label_map: LabelMap, *, resize_labels: bool = False) -> None:
+        self.title = plan.title
+        """Data set and split, for messages."""
+        self.label_map = label_map
+        self.index = index
+        self.num_resized_labels = 0
+        """Labels resized to their image's size so far, in this process."""
+        self._sources = tuple(plan.sources)
+        self._resize_labels = resize_labels
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample.
+
+        Raises:
+            ImageError, LabelError: a file is damaged, holds unknown values, or sizes differ; file and archive
+                are named.
+        """
+        raw = self.read_raw(index)
+        ids = self._table.to_ids(raw.label, self.label_path(index))
+        image = torch.from_numpy(raw.image).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W), memory stays
+        return Sample(image, to_targets(ids), self.index.images.name(index))
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes."""
+        return self.label_map.label_space
+
+    @property
+    def names(self) -> Names:
+        """Names of the samples, decoded lazily."""
+        return self.index.names
+
+    @property
+    def skipped(self) -> tuple[Unpaired, ...]:
+        """Files that are there but left out on request, with the reasons."""
+        return self.index.skipped
+
+    @property
+    def sentence(self) -> str:
+        """What was found where, to be printed."""
+        return self.index.sentence
+
+    def image_path(self, index: int) -> str:
+        """Return archive and member of an image, for messages."""
+        return self._path_text(self.index.images.sources[index], self.index.images.name(index))
+
+    def label_path(self, index: int) -> str:
+        """Return archive and member of a label, for messages."""
+        return self._path_text(self.index.labels.sources[index], self.index.labels.name(index))
+
+    def read_image_bytes(self, index: int) -> bytes:
+        """Return the image file as stored.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        try:
+            return self._sources[self.index.images.sources[index]].read(self.index.images.member(index))
+        except ArchiveError as error:
+            raise ImageError(str(error)) from error
+
+    def read_label_bytes(self, index: int) -> bytes:
+        """Return the label file as stored.
+
+        Raises:
+            LabelError: it cannot be read.
+        """
+        try:
+            return self._sources[self.index.labels.sources[index]].read(self.index.labels.member(index))
+        except ArchiveError as error:
+            raise LabelError(str(error)) from error
+
+    def read_raw_label(self, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return a label at its own size, (H, W) raw values or (H, W, 3) colours."""
+        return decode_label(self.read_label_bytes(index), self.label_path(index))
+
+    def read_raw(self, index: int) -> RawSample:
+        """Return image and label at one size, the label with its raw values.
+
+        Raises:
+            ImageError: the image cannot be read or decoded.
+            LabelError: the label cannot be read or decoded, or has another size than its image.
+        """
+        data = self.read_image_bytes(index)
+        image, orientation = decode_image(data, self.image_path(index)), 1
+        label = self.read_raw_label(index)
+        size = image.shape[:2]
+        if label.shape[:2] == size:
+            return RawSample(image, label, orientation, is_resized=False)
+        if label.shape[:2] == size[::-1] and (orientation := read_orientation(data)) >= 5:
+            return RawSample(apply_orientation(image, orientation), label, orientation, is_resized=False)
+        if not self._resize_labels:
+            raise LabelError(
+                f"{self.label_path(index)} is {label.shape[0]} x {label.shape[1]} (height x width), its image "
+                f"{self.index.images.name(index)} is {size[0]} x {size[1]}. Export both at one size: a resized "
+                "label would be wrong at every border."
+            )
+        if not self.num_resized_labels:
+            logger.warning(
+                "%s is %d x %d, its image %d x %d: resized (nearest), as published code does for this data set. "
+                "Further ones are counted, not logged.",
+                *(self.label_path(index), *label.shape[:2], *size),
+            )
+        self.num_resized_labels += 1
+        return RawSample(image, resize_nearest(label, size), 1, is_resized=True)
+
+    @cached_property
+    def _table(self) -> LabelTable:
+        return LabelTable(self.label_map)
+
+    def _path_text(self, source: int, name: str) -> str:
+        return f"{self._sources[source].title}: {name}"

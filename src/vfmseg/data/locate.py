@@ -1,0 +1,198 @@
+"""A data set spec, a split and the folder with the downloads -> a plan of what is read from where.
+
+Every download may still be the archive, or be unpacked: into a folder of its own name, or in place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vfmseg.data.archives import Listing, Source, open_source, summarise_folders
+from vfmseg.data.pairing import Pairs, Ref, Unpaired, in_published_order, is_hidden, match_keys
+from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
+from vfmseg.errors import ArchiveError, DataError
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Images and labels of a split of a known data set, each in one or several sources."""
+
+    title: str
+    split: SplitSpec
+    sources: tuple[Source, ...]
+    image_sources: tuple[int, ...]
+    label_sources: tuple[int, ...]
+    missing: tuple[str, ...] = ()
+    """Downloads left out because ``allow_missing`` was given."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sources, folders, suffixes and list of the split."""
+        sets = [(s.folder, s.suffix) for s in (self.split.images, self.split.labels)]
+        paths = [str(source.path.resolve()) for source in self.sources]
+        return json.dumps([sets, self.split.list_file, paths, self.image_sources, self.label_sources])
+
+    def under(self, source: int) -> Sequence[str]:
+        """Return the folders of a source that matter."""
+        folders = [self.split.images.folder] if source in self.image_sources else []
+        if source in self.label_sources:
+            folders.append(self.split.labels.folder)
+        if self.split.list_file:
+            folders.append(self.split.list_file.rpartition("/")[0])
+        return folders
+
+    def pair(self, listings: Sequence[Listing]) -> Pairs:
+        """Find image and label of every sample: same folder, same name before the suffix."""
+        images = self._find(self.split.images, self.image_sources, listings)
+        labels = self._find(self.split.labels, self.label_sources, listings)
+        unpaired: list[Unpaired] = []
+        if self.split.list_file:
+            stems = self._read_list(listings)
+            unpaired = [Unpaired(stem, "is listed but has no image") for stem in stems if stem not in images]
+            images = {stem: images[stem] for stem in stems if stem in images}
+            labels = {stem: labels[stem] for stem in stems if stem in labels and stem in images}
+        both, lonely_images, lonely_labels = match_keys(images, labels)
+        unpaired += [Unpaired(_name(images[key], listings), "has no label") for key in lonely_images]
+        unpaired += [Unpaired(_name(labels[key], listings), "has no image") for key in lonely_labels]
+        label_of = {images[key]: labels[key] for key in both}
+        order = in_published_order(label_of, listings)
+        read = ", ".join(source.title for source in self.sources[:2])
+        read += f" and {len(self.sources) - 2} more" if len(self.sources) > 2 else ""
+        return Pairs(
+            images=order,
+            labels=[label_of[ref] for ref in order],
+            unpaired=unpaired,
+            sentence=f"{self.title}: {len(order)} images with labels, read from {read}."
+            + (f" Left out, not there: {', '.join(self.missing)}." if self.missing else ""),
+        )
+
+    def _find(self, files: FileSet, sources: Sequence[int], listings: Sequence[Listing]) -> dict[str, Ref]:
+        prefix, found = f"{files.folder}/", dict[str, Ref]()
+        for source in sources:
+            before = len(found)
+            for line, name in enumerate(listings[source].names):
+                if name.startswith(prefix) and name.endswith(files.suffix) and not is_hidden(name):
+                    key = name[len(prefix) : -len(files.suffix)]
+                    if key in found and found[key].source != source:
+                        other = self.sources[found[key].source].title
+                        raise DataError(f"{name} is in both {other} and {self.sources[source].title}. Remove one.")
+                    found[key] = Ref(source, line)
+            if len(found) == before:
+                raise ArchiveError(
+                    f"{self.sources[source].title} is not what {self.title} needs: expected files "
+                    f"{prefix}*{files.suffix}, but inside is {summarise_folders(listings[source].names)}."
+                )
+        return found
+
+    def _read_list(self, listings: Sequence[Listing]) -> list[str]:
+        for source, listing in zip(self.sources, listings, strict=True):
+            if self.split.list_file in listing.names:
+                member = listing.member(listing.names.index(self.split.list_file))
+                return list(dict.fromkeys(source.read(member).decode().split()))
+        titles = ", ".join(source.title for source in self.sources)
+        raise ArchiveError(
+            f"{self.title} needs the list {self.split.list_file}, which is not in {titles}. "
+            "Fetch the whole archive, with its ImageSets folder."
+        )
+
+
+def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing: bool = False) -> SplitPlan:
+    """Find the downloads of one split below ``path``.
+
+    Args:
+        spec: the data set.
+        path: the folder that holds the downloads; or the one archive or unpacked folder itself.
+        split: ``train``, ``val``, ...
+        allow_missing: of downloads that come in parts, use those that are there.
+
+    Raises:
+        ArchiveError: downloads are missing; all of them are named, with where to get them.
+        DataError: the data set has no such split.
+    """
+    chosen = spec.split(split)
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise ArchiveError(f"{root} does not exist. It should hold {_needs(chosen)}. Get the files from {spec.homepage}")
+    image_paths, label_paths = (_find_parts(root, files) for files in (chosen.images, chosen.labels))
+    missing = [
+        " or ".join(part)
+        for files, paths in ((chosen.images, image_paths), (chosen.labels, label_paths))
+        for part, found in zip(files.archives, paths, strict=True)
+        if found is None
+    ]
+    if allow_missing and len(image_paths) > 1:
+        complete = [i for i, pair in enumerate(zip(image_paths, label_paths, strict=True)) if None not in pair]
+        image_paths = [image_paths[i] for i in complete]
+        label_paths = [label_paths[i] for i in complete]
+    elif missing:
+        raise _missing_error(spec, split, root, list(dict.fromkeys(missing)))
+    found = dict.fromkeys(p for p in (*image_paths, *label_paths) if p is not None)
+    if not found:
+        raise _missing_error(spec, split, root, list(dict.fromkeys(missing)))
+    number = {p: i for i, p in enumerate(found)}
+    return SplitPlan(
+        title=f"{spec.title} {split}",
+        split=chosen,
+        sources=tuple(open_source(p) for p in found),
+        image_sources=tuple(dict.fromkeys(number[p] for p in image_paths if p is not None)),
+        label_sources=tuple(dict.fromkeys(number[p] for p in label_paths if p is not None)),
+        missing=tuple(dict.fromkeys(missing)),
+    )
+
+
+def _find_parts(root: Path, files: FileSet) -> list[Path | None]:
+    """Return where each part is to be read from, None where it is not there."""
+    unpacked = _unpacked_root(root, files.folder)
+    return [_find_part(root, part, files.folder) or unpacked for part in files.archives]
+
+
+def _find_part(root: Path, names: Sequence[str], folder: str) -> Path | None:
+    if root.is_file():
+        return root
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+        if (root / Path(name).stem / folder).is_dir():
+            return root / Path(name).stem
+    return None
+
+
+def _unpacked_root(root: Path, folder: str) -> Path | None:
+    """Return the folder below which ``folder`` lies: ``root``, or above if ``root`` already is inside."""
+    parts = Path(folder).parts
+    if (root / folder).is_dir():
+        return root
+    resolved = root.resolve()
+    for depth in range(1, len(parts)):
+        if resolved.parts[-depth:] == parts[:depth] and (above := resolved.parents[depth - 1] / folder).is_dir():
+            return resolved.parents[depth - 1] if above else None
+    return None
+
+
+def _name(ref: Ref, listings: Sequence[Listing]) -> str:
+    return listings[ref.source].names[ref.line]
+
+
+def _needs(split: SplitSpec) -> str:
+    files = dict.fromkeys(part[0] for s in (split.images, split.labels) for part in s.archives)
+    names = list(files)
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} ... {names[-1]} ({len(names)} files)"
+
+
+def _missing_error(spec: DatasetSpec, split: str, root: Path, missing: list[str]) -> ArchiveError:
+    chosen = spec.split(split)
+    total = len({part for s in (chosen.images, chosen.labels) for part in s.archives})
+    folders = " and ".join(f"{folder}/" for folder in dict.fromkeys((chosen.images.folder, chosen.labels.folder)))
+    there = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else [f"the file {root.name}"]
+    shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
+    partly = " To use the parts that are there, say allow_missing: true." if 2 < total != len(missing) else ""
+    return ArchiveError(
+        f"{spec.title} {split}: {len(missing)} of {total} files missing in {root}: {', '.join(missing)}; "
+        f"nor are they unpacked there as {folders}. In {root.name or root} there is: {shown or 'nothing'}. "
+        f"Get them from {spec.homepage}, or point the path to the folder that holds them.{partly}"
+    )

@@ -1,0 +1,26 @@
+"""ADE20K, scene parsing with 150 classes (Zhou et al., CVPR 2017), as released for SceneParse150."""
+
+from __future__ import annotations
+
+from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
+
+ARCHIVES = (("ADEChallengeData2016.zip",),)
+
+
+def _split(folder: str) -> SplitSpec:
+    return SplitSpec(
+        images=FileSet(archives=ARCHIVES, folder=f"ADEChallengeData2016/images/{folder}", suffix=".jpg"),
+        labels=FileSet(archives=ARCHIVES, folder=f"ADEChallengeData2016/annotations/{folder}", suffix=".png"),
+        classes="ade20k",
+        ignored_values=(0,),  # "other": everything outside the 150 classes
+    )
+
+
+SPEC = DatasetSpec(
+    name="ade20k",
+    title="ADE20K",
+    num_classes=150,
+    splits={"train": _split("training"), "val": _split("validation")},
+    licence="images: research and education only; annotations: BSD-3-Clause",
+    homepage="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+)

@@ -1,0 +1,143 @@
+"""What is known about a data set before any file is opened: layout, splits, classes and raw label values.
+
+A data set is constants: :class:`DatasetSpec` says where the images and labels of each split lie inside the
+files people download, and which class file in ``data/classes`` names the raw values of its labels.
+Importing this module costs no torch and opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vfmseg.errors import DataError, nearest
+from vfmseg.types import IGNORE_INDEX, LabelSpace
+
+MAX_CLASSES = 254
+"""Class ids are uint8: 255 is ignore and 254 marks raw values that no class has while they are looked up."""
+
+CLASSES_FOLDER = Path(__file__).parent / "classes"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Raw label values -> class ids ``0..K-1``; raw values it does not list are errors, never ignored."""
+
+    label_space: LabelSpace
+    raw_to_id: Mapping[int, int]
+    """Raw value (0..65535) -> class id, or ``IGNORE_INDEX``."""
+    colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    """RGB -> raw value, for labels stored as RGB images; empty where labels hold indices."""
+
+    @property
+    def raw_values(self) -> str:
+        """The raw values allowed, as text for messages: ``0-33, 255``."""
+        return format_ranges(sorted(self.raw_to_id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSet:
+    """Where one kind of file (images or labels) of one split lies."""
+
+    archives: tuple[tuple[str, ...], ...]
+    """Downloads that hold the files: all parts are needed; a part lists its alternative file names."""
+    folder: str
+    """Folder inside the archives, and below ``path`` once unpacked."""
+    suffix: str
+    """End of the file names; what stands before it must be equal for an image and its label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """One split: its images, its labels and how they belong together."""
+
+    images: FileSet
+    labels: FileSet
+    list_file: str = ""
+    """Member that lists the stems of the split, one a line; empty where the folder is the split."""
+    classes: str
+    """Class file in ``data/classes``, without ``.yaml``."""
+    ignored_values: tuple[int, ...] = ()
+    """Raw values, beyond those of the class file, that mean "no class"."""
+    resize_labels: bool = False
+    """Resize a label of another size than its image (nearest) and count it; otherwise that is an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A data set: its splits and what a person wants to know before downloading it."""
+
+    name: str
+    title: str
+    num_classes: int
+    """K."""
+    splits: Mapping[str, SplitSpec]
+    licence: str
+    homepage: str
+    """Where the files are to be had."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """First-choice names of all downloads, in order, each once."""
+        sets = [s for split in self.splits.values() for s in (split.images, split.labels)]
+        return tuple(dict.fromkeys(part[0] for s in sets for part in s.archives))
+
+    def split(self, name: str) -> SplitSpec:
+        """Return one split.
+
+        Raises:
+            DataError: the data set has no such split; the message lists those it has.
+        """
+        if name not in self.splits:
+            raise DataError(
+                f"{self.title} has no split {name!r} with public labels. "
+                f"Splits: {', '.join(self.splits)}.{nearest(name, self.splits)}"
+            )
+        return self.splits[name]
+
+    def label_map(self, split: str) -> LabelMap:
+        """Return raw label value -> class id for a split."""
+        chosen = self.split(split)
+        return read_label_map(chosen.classes, chosen.ignored_values)
+
+
+@cache
+def read_label_map(classes: str, ignored_values: tuple[int, ...] = ()) -> LabelMap:
+    """Read ``data/classes/<classes>.yaml`` into a label map.
+
+    Raw values come from ``id``, class ids from ``train_id``; negative ids are never drawn and left out.
+    """
+    raw = _read_yaml(CLASSES_FOLDER / f"{classes}.yaml")
+    rows = [row for row in raw["classes"] if row["id"] >= 0]
+    evaluated = sorted((row for row in rows if row["train_id"] != IGNORE_INDEX), key=lambda r: r["train_id"])
+    space = LabelSpace(
+        names=tuple(row["name"] for row in evaluated),
+        colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in evaluated),
+        is_thing=tuple(row["isthing"] for row in evaluated),
+    )
+    raw_to_id = {row["id"]: row["train_id"] for row in rows}
+    raw_to_id.update(dict.fromkeys(ignored_values, IGNORE_INDEX))
+    return LabelMap(space, raw_to_id)
+
+
+def format_ranges(values: list[int]) -> str:
+    """Return sorted integers as text with runs joined: ``[0, 1, 2, 255]`` -> ``"0-2, 255"``."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml  # waits until a class file is needed: `--help` and `list` do not pay for it
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with path.open(encoding="utf-8") as file:
+        parsed: dict[str, Any] = yaml.load(file, Loader=loader)
+    return parsed

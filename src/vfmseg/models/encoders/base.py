@@ -1,0 +1,220 @@
+"""The Encoder interface: pixels in, tokens out, whatever vision foundation model stands behind it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vfmseg.errors import DataError, RecipeError
+from vfmseg.types import Size
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """Where an encoder's weights came from, and what was done to them on the way."""
+
+    source: str
+    """``random``, the path of a file, or a repository of the Hugging Face hub."""
+    container: str = ""
+    """Keys under which the state dict lay in the file, joined by dots (``model``), or empty."""
+    prefix: str = ""
+    """What was cut from the front of every name (``image_encoder.``), or empty."""
+    not_used: tuple[str, ...] = ()
+    """Names in the file that segmentation does not use (heads, pooling, SAM's neck …)."""
+    resampled: tuple[str, ...] = ()
+    """What was resampled to the image and patch size, one sentence each."""
+
+    def lines(self) -> list[str]:
+        """Return the report as sentences for a person."""
+        found = [f"weights: {self.source}"]
+        if self.container:
+            found.append(f"taken from {self.container!r} inside the file")
+        if self.prefix:
+            found.append(f"prefix {self.prefix!r} cut from every name")
+        if self.not_used:
+            found.append(f"not used ({len(self.not_used)}): {', '.join(self.not_used)}")
+        return found + list(self.resampled)
+
+
+class Encoder(nn.Module, ABC):
+    """A plain vision transformer of fixed image and patch size.
+
+    ``run_blocks(embed(pixels), 0, num_blocks)`` and ``norm`` are together the published
+    ``forward_features``. Tokens are (B, N, C): extra tokens (queries) first where a decoder put some,
+    then the prefix tokens (class, registers), then the patches row by row.
+
+    Args:
+        num_blocks: transformer blocks.
+        embed_dim: C.
+        num_prefix_tokens: class and register tokens.
+        patch_size: pixels a side.
+        image_size: (height, width) in pixels.
+        grid_size: (h, w), patches a side.
+        mean: RGB mean of the weights, in [0, 1].
+        std: RGB standard deviation of the weights, in [0, 1].
+    """
+
+    mean: Tensor
+    """(3, 1, 1), in [0, 1]."""
+    std: Tensor
+    """(3, 1, 1), in [0, 1]."""
+
+    def __init__(
+        self,
+        *,
+        num_blocks: int,
+        embed_dim: int,
+        num_prefix_tokens: int,
+        patch_size: int,
+        image_size: Size,
+        grid_size: Size,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.num_blocks = num_blocks
+        self.embed_dim = embed_dim
+        self.num_prefix_tokens = num_prefix_tokens
+        self.patch_size = patch_size
+        self.image_size = image_size
+        self.grid_size = grid_size
+        self.weights_report = WeightsReport(source="random")
+        self._checkpointing = False
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The transformer blocks in order, for tunings that put something into them."""
+
+    @abstractmethod
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Turn normalised ``pixels`` (B, 3, H, W) into tokens (B, N, C), positions added.
+
+        Raises:
+            RecipeError: ``pixels`` are not of the encoder's ``image_size``.
+        """
+
+    @abstractmethod
+    def norm(self, tokens: Tensor) -> Tensor:
+        """Apply the published end of ``forward_features``: the final norm, or nothing where there is none."""
+
+    @abstractmethod
+    def adapt(self, image_size: Size, patch_size: int) -> None:
+        """Change to another image and patch size in place: patch weights and positions are resampled.
+
+        What was resampled is added to ``weights_report``; what already fits is kept bit for bit.
+
+        Raises:
+            RecipeError: the image size does not divide into patches (or, for SAM, into windows).
+        """
+
+    @abstractmethod
+    def _run_block(self, index: int, tokens: Tensor, rotary: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Run one block on tokens (B, N, C)."""
+
+    @abstractmethod
+    def _embedding_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what stands before the blocks: patch embedding, positions, prefix tokens, norm before."""
+
+    def _rotary_tables(self) -> Sequence[Tensor | None]:
+        """Return the rotary table of every block; None where a block has none."""
+        return (None,) * self.num_blocks
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turn ``images`` (B, 3, H, W) uint8 RGB into pixels: over 255, minus the mean, over the std.
+
+        Raises:
+            DataError: the images are not uint8, so their range is unknown.
+        """
+        if images.dtype != torch.uint8:
+            raise DataError(
+                f"images are {images.dtype}; the encoder normalises uint8 images (0-255). "
+                "Give uint8, or normalise yourself with encoder.mean and encoder.std and call encoder.embed"
+            )
+        return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def run_blocks(
+        self, tokens: Tensor, start: int, stop: int, *, mask: Tensor | None = None, num_extra: int = 0
+    ) -> Tensor:
+        """Run the blocks ``start`` to ``stop - 1`` on ``tokens`` (B, N, C).
+
+        Args:
+            tokens: extra tokens, prefix tokens, patches.
+            start: first block, from 0.
+            stop: one past the last block.
+            mask: (B, num_extra, h*w) bool, True = the extra token may attend to the patch; all other
+                pairs attend freely.
+            num_extra: number of extra tokens (queries) in front of the prefix tokens.
+        """
+        if not 0 <= start <= stop <= self.num_blocks:
+            raise ValueError(f"blocks {start} to {stop} asked for; there are 0 to {self.num_blocks}")
+        expected = num_extra + self.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
+        if tokens.shape[1] != expected:
+            raise ValueError(
+                f"{tokens.shape[1]} tokens given; expected {expected} = {num_extra} extra + "
+                f"{self.num_prefix_tokens} prefix + {self.grid_size[0]}x{self.grid_size[1]} patches"
+            )
+        rotary = self._rotary_tables()
+        for index in range(start, stop):
+            if self._checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(
+                    self._run_block, index, tokens, rotary[index], mask, use_reentrant=False
+                )
+            else:
+                tokens = self._run_block(index, tokens, rotary[index], mask)
+        return tokens
+
+    def to_grid(self, tokens: Tensor) -> Tensor:
+        """Return the patches of ``tokens`` (B, N, C) as a map (B, C, h, w); extra and prefix tokens go."""
+        h, w = self.grid_size
+        return tokens[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))
+
+    def forward_grid(self, pixels: Tensor) -> Tensor:
+        """Turn normalised ``pixels`` (B, 3, H, W) into the final features (B, C, h, w)."""
+        return self.to_grid(self.norm(self.run_blocks(self.embed(pixels), 0, self.num_blocks)))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """As :meth:`forward_grid`."""
+        return self.forward_grid(pixels)
+
+    def block_of(self, parameter: nn.Parameter) -> int:
+        """Return where ``parameter`` stands, for layer-wise learning rates.
+
+        Returns:
+            -1 for the embedding (patches, positions, prefix tokens), 0 … num_blocks - 1 for a block,
+            num_blocks for what comes after the blocks.
+
+        Raises:
+            ValueError: the parameter is not one of this encoder.
+        """
+        if any(parameter is p for p in self._embedding_parameters()):
+            return -1
+        for index, block in enumerate(self.blocks):
+            if any(parameter is p for p in block.parameters()):
+                return index
+        if any(parameter is p for p in self.parameters()):
+            return self.num_blocks
+        raise ValueError(f"a parameter of shape {tuple(parameter.shape)} does not belong to this encoder")
+
+    def set_checkpointing(self, enabled: bool) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations (less memory)."""
+        self._checkpointing = enabled
+
+    def _expect_size(self, pixels: Tensor) -> None:
+        if tuple(pixels.shape[-2:]) != self.image_size:
+            raise RecipeError(
+                f"pixels are {pixels.shape[-2]}x{pixels.shape[-1]}, but the encoder is built for "
+                f"{self.image_size[0]}x{self.image_size[1]}; resize or window the images, "
+                f"or set encoder.image_size to [{pixels.shape[-2]}, {pixels.shape[-1]}]"
+            )
+
+    def _add_to_report(self, sentences: Sequence[str]) -> None:
+        report = self.weights_report
+        self.weights_report = replace(report, resampled=report.resampled + tuple(sentences))

@@ -1,0 +1,56 @@
+"""The segmenter: uint8 images in, a decoder's Output out; encoder, tuning and decoder in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from vfmseg.models.decoders.base import Decoder
+from vfmseg.models.encoders.base import Encoder
+from vfmseg.models.tuning.base import Tuning
+from vfmseg.types import Output
+
+
+class Segmenter(nn.Module):
+    """A vision foundation model that segments.
+
+    A plain ``nn.Module``: call it with uint8 images and train it with any loop.
+
+    Args:
+        encoder: at its final image and patch size.
+        tuning: attached to the encoder here.
+        decoder: whose ``embed_dim`` fits the encoder.
+    """
+
+    def __init__(self, encoder: Encoder, tuning: Tuning, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.tuning = tuning
+        tuning.attach(encoder)
+
+    def forward(self, images: Tensor) -> Output:
+        """Segment ``images`` (B, 3, H, W) uint8 RGB, H W the encoder's ``image_size``."""
+        output: Output = self.decoder(self.encoder, self.encoder.normalise(images))
+        return output
+
+    def train(self, mode: bool = True) -> Segmenter:
+        """Switch to training mode; an encoder that learns nothing stays in evaluation mode."""
+        super().train(mode)
+        if mode and not self.tuning.encoder_learns:
+            self.encoder.eval()
+        return self
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the encoder that learn."""
+        return self.tuning.parameters(self.encoder)
+
+    def decoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the decoder's parameters; all of them learn."""
+        return self.decoder.parameters()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) that ``forward`` expects."""
+        return self.encoder.image_size

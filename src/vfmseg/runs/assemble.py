@@ -1,0 +1,349 @@
+"""A recipe in, the objects of a run out: data, segmenter, criterion, callbacks, trainer."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger
+
+from vfmseg.data.catalog import open_dataset
+from vfmseg.data.collate import collate_batch
+from vfmseg.data.dataset import SegmentationDataset
+from vfmseg.data.scenes import ensure_scenes
+from vfmseg.errors import RecipeError, ResourceError
+from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
+from vfmseg.losses.settings import MaskLossSettings
+from vfmseg.models.build import build
+from vfmseg.models.segmenter import Segmenter
+from vfmseg.runs.recipe import LinearRecipe, Mask2FormerRecipe, Recipe, as_size, in_steps
+from vfmseg.runs.recipe_reader import recipe_tree
+from vfmseg.tasks.semantic import predict_windows
+from vfmseg.training.callbacks.checkpoints import SafeCheckpointIO
+from vfmseg.training.datamodule import SegmentationData
+from vfmseg.training.module import Criterion, OptimizerSettings, SegmentationModule
+from vfmseg.transforms.pipeline import Augmentation, TrainTransform
+from vfmseg.types import LabelSpace
+
+Say = Callable[[str], None]
+"""Where messages to the user go."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The two splits of a run, over one label space."""
+
+    train: SegmentationDataset
+    val: SegmentationDataset
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes of the data."""
+        return self.train.label_space
+
+
+def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
+    """Open one split of the recipe's data.
+
+    Raises:
+        DataError: whatever is wrong with the files.
+    """
+    data = recipe.data
+    name, path = data.name, Path(data.path)
+    if name == "scenes":
+        scenes = data.scenes
+        path = ensure_scenes(
+            image_size=as_size(scenes.image_size),
+            train=scenes.train,
+            val=scenes.val,
+            domain=scenes.domain,
+            seed=scenes.seed,
+            root=Path(data.path) if data.path else None,
+        )
+        name = "folder"
+    return open_dataset(
+        name,
+        path,
+        split,
+        allow_unpaired=data.allow_unpaired,
+        skip_bad=data.skip_bad,
+        skip_constant_labels=data.skip_constant_labels,
+    )
+
+
+def open_splits(recipe: Recipe, say: Say) -> Splits:
+    """Open both splits and say what was found and left out."""
+    splits = Splits(open_split(recipe, "train"), open_split(recipe, "val"))
+    if splits.train.label_space.names != splits.val.label_space.names:
+        raise RecipeError(
+            f"The training split has the classes {', '.join(splits.train.label_space.names)}, the validation split "
+            f"{', '.join(splits.val.label_space.names)}; they must be the same."
+        )
+    say(
+        f"data: {len(splits.train)} training and {len(splits.val)} validation images, "
+        f"{splits.label_space.num_classes} classes"
+    )
+    for name, split in (("training", splits.train), ("validation", splits.val)):
+        if split.skipped:
+            shown = ", ".join(split.skipped[:3])
+            say(f"data: {len(split.skipped)} {name} images are left out, as asked ({shown} …)")
+    return splits
+
+
+def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
+    """Build the recipe's segmenter."""
+    encoder, decoder = recipe.encoder, recipe.decoder
+    options: dict[str, int] = {}
+    if isinstance(decoder, Mask2FormerRecipe):
+        options = {
+            "num_queries": decoder.num_queries,
+            "num_blocks": decoder.num_blocks,
+            "embed_dim": decoder.embed_dim,
+            "num_heads": decoder.num_heads,
+        }
+    segmenter = build(
+        encoder.name,
+        num_classes=num_classes,
+        decoder=decoder.name,
+        tuning=recipe.tuning.method,
+        image_size=as_size(encoder.image_size),
+        patch_size=encoder.patch_size,
+        weights=encoder.weights,
+        sub_norm=encoder.sub_norm,
+        positions=encoder.positions,
+        overrides=encoder.overrides,
+        decoder_options=options,
+        seed=recipe.seed,
+    )
+    if recipe.training.gradient_checkpointing:
+        segmenter.encoder.set_checkpointing(True)
+    return segmenter
+
+
+def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Criterion:
+    """Build the loss that fits the decoder."""
+    average = recipe.training.loss_average
+    if isinstance(recipe.decoder, LinearRecipe):
+        return PixelCriterion(class_weights=_class_weights(recipe, train, say), average=average)
+    return MaskCriterion(MaskLossSettings(), num_classes=train.label_space.num_classes, average=average)
+
+
+def _class_weights(recipe: Recipe, train: SegmentationDataset, say: Say) -> torch.Tensor | None:
+    """Return weights per class, or None; `auto` looks at up to 500 labels, evenly spread."""
+    asked, classes = recipe.training.class_weights, train.label_space.num_classes
+    if asked == "none":
+        return None
+    if isinstance(asked, list):
+        if len(asked) != classes:
+            raise RecipeError(
+                f"training.class_weights has {len(asked)} numbers, but the data has {classes} classes: "
+                f"{', '.join(train.label_space.names)}. Give one a class, or `auto`."
+            )
+        return torch.tensor(asked)
+    chosen = np.unique(np.linspace(0, len(train) - 1, min(500, len(train))).round().astype(int))
+    counts = np.zeros(classes, dtype=np.int64)
+    for index in chosen:
+        ids = train.targets(int(index)).id_map.numpy()
+        counts += np.bincount(ids.ravel(), minlength=256)[:classes]
+    weights = auto_class_weights(counts)
+    shown = ", ".join(f"{n} {w:.2f}" for n, w in zip(train.label_space.names, weights, strict=True))
+    say(f"class weights from {len(chosen)} labels: {shown}")
+    return torch.from_numpy(weights).float()
+
+
+def auto_class_weights(pixels: np.ndarray) -> np.ndarray:
+    """Return 1/√share per class, scaled so that the average pixel weighs 1; a class never seen weighs as the rarest.
+
+    Args:
+        pixels: (K,) pixels of each class.
+    """
+    seen = pixels > 0
+    if not seen.any():
+        return np.ones(len(pixels))
+    share = pixels / pixels.sum()
+    weights = np.where(seen, 1.0 / np.sqrt(np.where(seen, share, 1.0)), 0.0)
+    weights[~seen] = weights.max()
+    return np.asarray(weights / (weights * share).sum())
+
+
+def build_module(recipe: Recipe, segmenter: Segmenter, criterion: Criterion, names: tuple[str, ...]) -> Any:
+    """Build the training shell."""
+    training = recipe.training
+    return SegmentationModule(
+        segmenter,
+        criterion,
+        functools.partial(predict_windows, crop_size=segmenter.image_size),
+        names,
+        OptimizerSettings(
+            learning_rate=training.learning_rate,
+            encoder_lr_factor=training.encoder_lr_factor,
+            layer_decay=training.layer_decay,
+            weight_decay=training.weight_decay,
+            poly_power=training.poly_power,
+            warmup_steps=min(int(training.warmup * training.steps), training.steps - 1),
+            total_steps=training.steps,
+        ),
+        recipe.seed,
+    )
+
+
+def build_data(
+    recipe: Recipe, train: SegmentationDataset | None, val: SegmentationDataset
+) -> SegmentationData:
+    """Build the loaders."""
+    augmentation = recipe.augmentation
+    return SegmentationData(
+        train,
+        val,
+        transform=TrainTransform(
+            Augmentation(
+                size=as_size(recipe.encoder.image_size),
+                scale_range=(augmentation.scale_min, augmentation.scale_max),
+                color_jitter=augmentation.color_jitter,
+                flip=augmentation.flip,
+            )
+        ),
+        collate=collate_batch,
+        batch_size=recipe.data.batch_size,
+        effective_batch_size=recipe.training.effective_batch_size,
+        num_workers=recipe.data.num_workers,
+        seed=recipe.seed,
+    )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """On what a run runs, as settled from the recipe and what there is."""
+
+    accelerator: str
+    devices: int | list[int]
+    num_devices: int
+    """Over all nodes."""
+    precision: str
+    accumulate: int
+    """Micro-batches an optimiser step."""
+
+
+def settle_machine(recipe: Recipe, say: Say) -> Machine:
+    """Decide devices, precision and accumulation before anything is loaded.
+
+    Raises:
+        ResourceError: a device was asked for that is not there.
+        RecipeError: the effective batch cannot be reached.
+    """
+    trainer = recipe.trainer
+    has_gpu = torch.cuda.is_available()
+    if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
+        raise ResourceError(
+            f"trainer.accelerator is {trainer.accelerator}, but torch {torch.__version__} sees no GPU. Use "
+            "--trainer.accelerator cpu, or install a torch build for your GPU and driver."
+        )
+    if trainer.accelerator == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError("trainer.accelerator is mps, but this machine has none. Use --trainer.accelerator cpu.")
+    mps = trainer.accelerator == "mps" or (
+        trainer.accelerator == "auto" and not has_gpu and torch.backends.mps.is_available()
+    )
+    accelerator = "cuda" if has_gpu and trainer.accelerator != "cpu" else "mps" if mps else "cpu"
+    devices: int | list[int]
+    if accelerator == "cuda":
+        there = torch.cuda.device_count()
+        devices = there if trainer.devices == "auto" else trainer.devices  # type: ignore[assignment]
+        wanted = max(devices) + 1 if isinstance(devices, list) else devices
+        if wanted > there:
+            raise ResourceError(f"trainer.devices is {trainer.devices}, but there are {there} GPUs (0..{there - 1}).")
+    elif isinstance(trainer.devices, list) or trainer.devices == "auto":
+        devices = len(trainer.devices) if isinstance(trainer.devices, list) else 1
+    else:
+        devices = trainer.devices
+    count = (len(devices) if isinstance(devices, list) else devices) * trainer.num_nodes
+    precision: str = recipe.training.precision
+    if precision == "16-mixed" and accelerator == "cpu":
+        say("precision: 16-mixed needs a GPU; using bf16-mixed on this CPU")
+        precision = "bf16-mixed"
+    effective, batch = recipe.training.effective_batch_size, recipe.data.batch_size
+    if effective % (batch * count):
+        fits = [b for b in range(1, effective // count + 1) if effective % (b * count) == 0]
+        advice = f"data.batch_size can be {', '.join(map(str, fits))}" if fits else "use fewer devices"
+        raise RecipeError(
+            f"training.effective_batch_size {effective} is not a multiple of data.batch_size {batch} × {count} "
+            f"device{'s' if count > 1 else ''}; {advice}."
+        )
+    return Machine(accelerator, devices, count, precision, effective // (batch * count))
+
+
+def build_trainer(
+    recipe: Recipe, machine: Machine, *, callbacks: list[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
+    """Build Lightning's Trainer; everything it would decide for itself is decided here."""
+    torch.set_float32_matmul_precision(recipe.training.matmul_precision)
+    quiet_lightning()
+    return pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=recipe.trainer.num_nodes,
+        strategy=recipe.trainer.strategy,
+        precision=machine.precision,  # type: ignore[arg-type]
+        max_steps=recipe.training.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=machine.accumulate,
+        val_check_interval=in_steps(recipe.training.validate_every, recipe.training.steps) * machine.accumulate,
+        check_val_every_n_epoch=None,
+        limit_val_batches=recipe.trainer.limit_val_batches,
+        num_sanity_val_steps=0,
+        gradient_clip_val=recipe.training.gradient_clip,
+        callbacks=callbacks,
+        logger=loggers or False,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,
+        plugins=[SafeCheckpointIO()],
+        deterministic="warn" if machine.accelerator == "cpu" else None,
+    )
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's advice about its own settings away from the user: they are set on purpose."""
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+
+
+def build_loggers(recipe: Recipe, folder: Path) -> list[Logger]:
+    """Build what was asked for beside metrics.csv.
+
+    Raises:
+        RecipeError: W&B was asked for and is not installed.
+    """
+    found: list[Logger] = []
+    for name in recipe.training.loggers:
+        if name == "tensorboard":
+            from lightning.pytorch.loggers import TensorBoardLogger
+
+            found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+        else:
+            try:
+                import wandb  # noqa: F401 - only asked whether it is there
+            except ModuleNotFoundError:
+                raise RecipeError(
+                    "training.loggers names wandb, which is not installed: pip install 'vfmseg[wandb]', "
+                    "or leave it out (metrics.csv and TensorBoard hold the same numbers)."
+                ) from None
+            from lightning.pytorch.loggers import WandbLogger
+
+            logger = WandbLogger(project="vfmseg", name=folder.name, save_dir=folder)
+            logger.log_hyperparams(recipe_tree(recipe))
+            found.append(logger)
+    return found

@@ -1,0 +1,105 @@
+"""The run folder: what lies where, what may be overwritten, and what is known of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vfmseg.errors import CheckpointError, RecipeError
+from vfmseg.models.checkpoint import writing
+
+RECIPE_FILE = "recipe.yaml"
+_VERSIONS = ("vfmseg", "torch", "torchvision", "timm", "transformers", "lightning", "numpy", "opencv-python-headless")
+
+
+def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder ready for a run.
+
+    Raises:
+        RecipeError: it holds a run already and neither ``resume`` nor ``overwrite`` was asked for.
+        CheckpointError: there is nothing to resume.
+        ResourceError: it cannot be written.
+    """
+    holds_run = (folder / RECIPE_FILE).exists()
+    if resume and not holds_run:
+        raise CheckpointError(f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume.")
+    if holds_run and not (resume or overwrite):
+        raise RecipeError(
+            f"{folder} already holds a run. Go on with it (--resume), replace it (--overwrite), "
+            "or write elsewhere (--out DIR)."
+        )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite and holds_run:
+            _clear(folder)
+        probe = folder / "probe.partial"
+        probe.write_bytes(b"0" * 65536)
+        probe.unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run writes, and nothing else that somebody may have put there."""
+    import shutil
+
+    for name in ("checkpoints", "predictions", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    written = (RECIPE_FILE, "environment.json", "metrics.csv", "result.json", "validation.json", "report.html")
+    for name in written:
+        (folder / name).unlink(missing_ok=True)
+
+
+def environment(command: str) -> dict[str, Any]:
+    """Return what the figures of a run depend on beside its recipe: versions, machine, command, commit."""
+    import torch
+
+    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _VERSIONS:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    found["host"] = socket.gethostname()
+    found["cpu_count"] = os.cpu_count()
+    found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    found["command"] = command
+    found["commit"] = _commit()
+    found["started"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return found
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout vfmseg runs from, or None where it is not one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def typed_command() -> str:
+    """Return the command line as typed, the program by its name only."""
+    import shlex
+
+    return shlex.join(["vfmseg" if Path(sys.argv[0]).name in ("vfmseg", "__main__.py") else sys.argv[0], *sys.argv[1:]])
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    with writing(path.parent):
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)

@@ -1,0 +1,289 @@
+"""What a recipe may say: frozen dataclasses, one field a choice, its documentation under it.
+
+A recipe is a short YAML file read into :class:`Recipe` by ``runs.recipe_reader``. This module holds no
+logic beyond checks across fields and imports nothing heavy, so ``--help`` can read it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+_STRICT = ConfigDict(extra="forbid")
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+StepsOrFraction = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)]
+SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class EncoderRecipe:
+    """Which vision foundation model, at which image and patch size, with which weights."""
+
+    name: str = "dinov2-b"
+    """Short name (`vfmseg list encoders`), any plain ViT of timm by its timm name, or a Hugging Face DINOv2/DINOv3 id."""
+    image_size: SizeSetting = 512
+    """Pixels the encoder sees: one number for a square, or [height, width]; a multiple of the patch size."""
+    patch_size: PositiveInt | None = 16
+    """Pixels a side of a patch (8, 14, 16, 32 …); null keeps the encoder's own."""
+    weights: str = "pretrained"
+    """`pretrained` (hub), `random`, or the path of a local file (.safetensors, .pth)."""
+    sub_norm: bool = False
+    """Add BEiT-3's extra LayerNorms (only with a plain ViT and a converted BEiT-3 file; `beit3-b` has them)."""
+    positions: Literal["crop", "stretch"] = "crop"
+    """Absolute positions of a non-square image: `crop` as the benchmark does, `stretch` as timm does."""
+    overrides: dict[str, int | float | bool] = field(default_factory=dict)
+    """Sizes other than the model's own (embed_dim, depth, num_heads), for tiny encoders with random weights."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class TuningRecipe:
+    """What of the encoder learns."""
+
+    method: Literal["full", "frozen"] = "full"
+    """`vfmseg list tunings`."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class LinearRecipe:
+    """The linear decoder has nothing to choose."""
+
+    name: Literal["linear"] = "linear"
+    """One linear layer on the patch tokens."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class Mask2FormerRecipe:
+    """The plain Mask2Former decoder of the benchmark (arXiv 2404.12172)."""
+
+    name: Literal["mask2former"] = "mask2former"
+    """Queries that attend to single-scale encoder features."""
+    num_queries: PositiveInt = 100
+    """Masks proposed an image."""
+    num_blocks: PositiveInt = 9
+    """Decoder blocks; each is supervised."""
+    embed_dim: PositiveInt = 256
+    """Channels inside the decoder."""
+    num_heads: PositiveInt = 8
+    """Attention heads; divides embed_dim."""
+
+
+DecoderRecipe = Annotated[LinearRecipe | Mask2FormerRecipe, Field(discriminator="name")]
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class ScenesRecipe:
+    """What to generate where `data.name` is `scenes`."""
+
+    image_size: SizeSetting = (96, 160)
+    """(height, width) of a generated picture."""
+    train: PositiveInt = 200
+    """Pictures to train on."""
+    val: PositiveInt = 40
+    """Pictures held out."""
+    domain: Literal["day", "dusk", "fog", "new-style"] = "day"
+    """Light and look of both splits."""
+    seed: int = 0
+    """Other seeds give other streets."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class DataRecipe:
+    """Where the images are and how they are read."""
+
+    name: str = "scenes"
+    """`vfmseg list datasets`; `folder` for your own images."""
+    path: str = ""
+    """Folder with the original archives, a folder of images and masks, a zip, or a data.yaml; `scenes` needs none."""
+    scenes: ScenesRecipe = field(default_factory=ScenesRecipe)
+    """Generated scenes, where `name` is `scenes`."""
+    batch_size: PositiveInt = 1
+    """Images a device sees at once; the effective batch is reached by accumulation."""
+    num_workers: NonNegativeInt = 4
+    """Processes that read and augment; the result does not depend on it."""
+    allow_unpaired: bool = False
+    """Leave out images without a label, counted and listed, instead of stopping."""
+    skip_bad: bool = False
+    """Leave out files that cannot be read, counted and listed, instead of stopping."""
+    skip_constant_labels: bool = False
+    """Leave out images whose label has one value only, as the published code does (decodes every label once)."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class AugmentationRecipe:
+    """Training augmentation (arXiv 2404.12172; the same in EoMT)."""
+
+    scale_min: PositiveFloat = 0.5
+    """Smallest scale of the image against the crop."""
+    scale_max: PositiveFloat = 2.0
+    """Largest scale."""
+    color_jitter: bool = True
+    """Brightness ±32/255, contrast ±0.5, saturation ±0.5, hue ±18/360, each with probability 0.5."""
+    flip: bool = True
+    """Mirror left and right with probability 0.5."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class TrainingRecipe:
+    """How the weights are learned. Durations are fractions of the run, or whole optimiser steps where a paper says so."""
+
+    steps: PositiveInt = 20000
+    """Optimiser steps."""
+    effective_batch_size: PositiveInt = 16
+    """Images an optimiser step: batch_size × devices × accumulation."""
+    learning_rate: PositiveFloat = 1e-4
+    """AdamW's peak rate for the decoder."""
+    encoder_lr_factor: Annotated[float, Field(ge=0)] = 0.1
+    """The encoder learns at this times `learning_rate`."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each block below the last learns at this times the rate of the one above; 1 = all alike."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """AdamW's decay, on every parameter as the papers do."""
+    poly_power: Annotated[float, Field(ge=0)] = 0.9
+    """Exponent of the polynomial decay to zero at the last step."""
+    warmup: Fraction = 0.0
+    """Share of the run in which the rate rises linearly from zero."""
+    gradient_clip: PositiveFloat | None = None
+    """Largest global gradient norm; null = no clipping."""
+    precision: Literal["16-mixed", "bf16-mixed", "32-true"] = "bf16-mixed"
+    """Arithmetic; `16-mixed` becomes `bf16-mixed` where the device has no 16-bit floats with loss scaling (CPU)."""
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """Inner precision of 32-bit matrix products (torch.set_float32_matmul_precision)."""
+    loss_average: Literal["image", "batch"] = "image"
+    """`image`: every image weighs the same, so the result does not depend on how a batch is split; `batch`: every pixel or mask of a micro-batch does."""
+    class_weights: Literal["none", "auto"] | list[PositiveFloat] = "none"
+    """`auto`: rare classes weigh more (1/√share, seen on training labels); or one weight a class. Linear decoder only."""
+    ema: Fraction = 0.0
+    """Half-life of the averaged weights that are validated and saved, as a share of the run; 0 = none."""
+    early_stopping: Fraction = 0.0
+    """Stop when the headline metric has not improved for this share of the run; 0 = never."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """torch.compile the encoder. Off by default: EVA-02 loses accuracy when compiled."""
+    validate_every: StepsOrFraction = 0.1
+    """A share of the run, or optimiser steps, between validations."""
+    checkpoint_every: StepsOrFraction = 0.05
+    """A share of the run, or optimiser steps, between `last` checkpoints."""
+    overlays: NonNegativeInt = 4
+    """Validation images drawn with their prediction at each validation."""
+    loggers: list[Literal["tensorboard", "wandb"]] = field(default_factory=lambda: ["tensorboard"])
+    """Beside metrics.csv, which is always written."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class TrainerRecipe:
+    """On what machine; handed to Lightning's Trainer."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """`auto` takes a GPU where there is one."""
+    devices: Literal["auto"] | PositiveInt | list[NonNegativeInt] = 1
+    """How many devices, or which: `2`, `[0, 3]`, `auto` for all."""
+    num_nodes: PositiveInt = 1
+    """Machines."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How devices share the work."""
+    limit_val_batches: PositiveInt | Fraction = 1.0
+    """Share (or number) of validation images looked at while training; `validate` always sees all."""
+    log_every_n_steps: PositiveInt = 10
+    """Optimiser steps between rows of metrics.csv."""
+    progress: bool = True
+    """Show the progress bar."""
+
+
+@checked(frozen=True, kw_only=True, config=_STRICT)
+class Recipe:
+    """A complete description of one run; saved with it, and accepted back by `-c`."""
+
+    task: Literal["semantic"] = "semantic"
+    """What is predicted."""
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    """Which vision foundation model."""
+    tuning: TuningRecipe = field(default_factory=TuningRecipe)
+    """What of it learns."""
+    decoder: DecoderRecipe = field(default_factory=LinearRecipe)
+    """What turns its tokens into classes."""
+    data: DataRecipe = field(default_factory=DataRecipe)
+    """What it learns from."""
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    """How training images are varied."""
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    """How long and how fast it learns."""
+    trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
+    """On what machine."""
+    init_from: str = ""
+    """Checkpoint whose weights the run starts from; a class head of other classes is started anew, and said so."""
+    load_class_head: bool = True
+    """Take the class head from `init_from` where its classes are the data's."""
+    seed: int = 0
+    """Decides initial weights, order, augmentation and dropout."""
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """Return what is wrong across fields, one sentence each; empty where all is well."""
+    found: list[str] = []
+    size = as_size(recipe.encoder.image_size)
+    patch = recipe.encoder.patch_size
+    if patch is not None and (size[0] % patch or size[1] % patch):
+        nearest = [max(patch, round(s / patch) * patch) for s in size]
+        found.append(
+            f"encoder.image_size {size[0]}x{size[1]} is not a multiple of encoder.patch_size {patch}; "
+            f"the nearest that is: [{nearest[0]}, {nearest[1]}]"
+        )
+    if recipe.augmentation.scale_min > recipe.augmentation.scale_max:
+        found.append(
+            f"augmentation.scale_min {recipe.augmentation.scale_min} is above augmentation.scale_max "
+            f"{recipe.augmentation.scale_max}; swap them"
+        )
+    if isinstance(recipe.decoder, Mask2FormerRecipe):
+        if recipe.decoder.embed_dim % recipe.decoder.num_heads:
+            found.append(
+                f"decoder.embed_dim {recipe.decoder.embed_dim} is not a multiple of decoder.num_heads "
+                f"{recipe.decoder.num_heads}"
+            )
+        if recipe.training.class_weights != "none":
+            found.append(
+                "training.class_weights works with the linear decoder only: a mask decoder weighs masks, "
+                "not pixels; leave it at none"
+            )
+    if recipe.encoder.overrides and recipe.encoder.weights == "pretrained":
+        found.append(
+            "encoder.overrides changes the encoder's shape, so pretrained weights cannot fit; "
+            "set encoder.weights to random or to a local file"
+        )
+    if recipe.data.name != "scenes" and not recipe.data.path:
+        found.append(
+            f"data.path is missing: say where {recipe.data.name} lies (--data.path DIR); "
+            f"`vfmseg list datasets` shows which files are expected"
+        )
+    return found
+
+
+def as_size(setting: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a size that a recipe gives as one number or two."""
+    return (setting, setting) if isinstance(setting, int) else (setting[0], setting[1])
+
+
+def in_steps(setting: float, total_steps: int) -> int:
+    """Return a duration in optimiser steps: whole numbers are steps, fractions shares of ``total_steps``."""
+    return setting if isinstance(setting, int) else max(1, math.ceil(setting * total_steps))
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe with what was said of it on the way in."""
+
+    recipe: Recipe
+    name: str
+    """Stem of the recipe file; names the run folder."""
+    notes: tuple[str, ...] = ()
+    """What aliases and slips were understood as; printed once."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """What was typed on the command line, nested, canonical names."""

@@ -1,0 +1,255 @@
+"""YAML and command-line words in, a checked Recipe out; or one error that lists everything that is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from vfmseg.errors import RecipeError, nearest
+from vfmseg.runs.recipe import (
+    LinearRecipe,
+    LoadedRecipe,
+    Mask2FormerRecipe,
+    Recipe,
+    contradictions,
+)
+
+
+def read_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    notes: tuple[str, ...] = (),
+) -> LoadedRecipe:
+    """Read a recipe and lay ``overrides`` over it.
+
+    Args:
+        source: a YAML file (found beside the caller or among the packaged ``configs/``), a nested mapping, or a recipe.
+        overrides: nested or dotted (``{"training.steps": 10}``) values that win over the file.
+        notes: passed on in the result.
+
+    Raises:
+        RecipeError: the file is missing or is no YAML mapping; or the recipe has unknown keys, wrong values or
+            contradictions, all of them listed at once.
+    """
+    name = "recipe"
+    if isinstance(source, Recipe):
+        tree = recipe_tree(source)
+    elif isinstance(source, Mapping):
+        tree = _nested(source)
+    else:
+        path = find_recipe(source)
+        name, tree = path.stem, _read_yaml(path)
+        _resolve_data_path(tree, path)
+    given = _nested(overrides or {})
+    _lay_over(tree, given)
+    try:
+        recipe = TypeAdapter(Recipe).validate_python(tree)
+    except ValidationError as error:
+        raise RecipeError(_describe(error, source)) from None
+    wrong = contradictions(recipe)
+    if wrong:
+        raise RecipeError(_listed(source, wrong))
+    return LoadedRecipe(recipe, name, notes, given)
+
+
+def find_recipe(source: str | Path) -> Path:
+    """Return the recipe file that ``source`` means: a path, or a name among the packaged recipes.
+
+    Raises:
+        RecipeError: there is no such file; names the nearest recipes.
+    """
+    path = Path(source)
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    if path.is_file():
+        return path
+    for root in packaged_recipes_roots():
+        for candidate in (root / path, root.parent / path, root / f"{path}.yaml"):
+            if candidate.is_file():
+                return candidate
+    known = list_recipes()
+    raise RecipeError(
+        f"There is no recipe {str(source)!r}.{nearest(str(source), known)} "
+        f"`vfmseg list recipes` shows the recipes that come with vfmseg; a path to your own YAML file works too."
+    )
+
+
+def packaged_recipes_roots() -> list[Path]:
+    """Return the folders that hold the recipes of this installation (wheel, or source checkout)."""
+    package = Path(__file__).resolve().parents[1]
+    return [root for root in (package / "configs", package.parents[1] / "configs") if root.is_dir()]
+
+
+def list_recipes() -> list[str]:
+    """Return the packaged recipes as ``configs/...`` paths, sorted; data descriptions are not recipes."""
+    found = {
+        f"configs/{path.relative_to(root).as_posix()}"
+        for root in packaged_recipes_roots()
+        for path in root.rglob("*.yaml")
+        if path.relative_to(root).parts[0] not in ("data", "studies")
+    }
+    return sorted(found)
+
+
+def recipe_tree(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as nested dictionaries of plain YAML values."""
+    tree: dict[str, Any] = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    return tree
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Return the recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
+    return yaml.safe_dump(recipe_tree(recipe), sort_keys=False, allow_unicode=True)
+
+
+def keys() -> dict[str, tuple[str, str]]:
+    """Return every dotted recipe key with its (default, documentation), in the order of the recipe."""
+    found: dict[str, tuple[str, str]] = {}
+    _collect(Recipe, "", found)
+    for choice in (LinearRecipe, Mask2FormerRecipe):
+        _collect(choice, "decoder.", found)
+    return found
+
+
+def _collect(kind: Any, prefix: str, found: dict[str, tuple[str, str]]) -> None:
+    import inspect
+
+    documentation = _field_documentation(inspect.getsource(kind))
+    hints = typing.get_type_hints(kind)
+    for one in dataclasses.fields(kind):
+        hint = hints[one.name]
+        if dataclasses.is_dataclass(hint):
+            _collect(hint, f"{prefix}{one.name}.", found)
+        elif f"{prefix}{one.name}" != "decoder":
+            default = one.default_factory() if callable(one.default_factory) else one.default
+            found.setdefault(f"{prefix}{one.name}", (str(default), documentation.get(one.name, "")))
+
+
+def _field_documentation(source: str) -> dict[str, str]:
+    """Return the string under each annotated field of a class, from its source."""
+    import ast
+    import inspect
+
+    body = typing.cast(ast.ClassDef, ast.parse(inspect.cleandoc(source)).body[0]).body
+    found = {}
+    for statement, following in zip(body, body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            found[statement.target.id] = " ".join(str(following.value.value).split())
+    return found
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not readable YAML: {error}") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path} must hold `key: value` lines, but holds a {type(tree).__name__}.")
+    return tree
+
+
+def _resolve_data_path(tree: dict[str, Any], recipe_file: Path) -> None:
+    """Make a relative ``data.path`` that exists beside the recipe file absolute, so that a run can start anywhere."""
+    data = tree.get("data")
+    if isinstance(data, dict) and isinstance(data.get("path"), str) and data["path"]:
+        raw = os.path.expanduser(os.path.expandvars(data["path"]))
+        beside = recipe_file.parent / raw
+        data["path"] = str(beside.resolve()) if not Path(raw).exists() and beside.exists() else raw
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``flat`` with dotted keys unfolded: ``{"a.b": 1}`` becomes ``{"a": {"b": 1}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        inner = _nested(value) if isinstance(value, Mapping) else value
+        *parents, leaf = str(key).split(".")
+        node: dict[str, Any] = {}
+        top = node
+        for parent in parents:
+            node[parent] = {}
+            node = node[parent]
+        node[leaf] = inner
+        _lay_over(tree, top)
+    return tree
+
+
+def _lay_over(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Write ``over`` into ``tree``, key by key; a decoder of another name replaces the whole decoder."""
+    for key, value in over.items():
+        current = tree.get(key)
+        if isinstance(current, dict) and isinstance(value, Mapping):
+            if key == "decoder" and "name" in value and value["name"] != current.get("name", "linear"):
+                current.clear()
+            _lay_over(current, value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _describe(error: ValidationError, source: object) -> str:
+    """Return all errors of a recipe as one message, each with the key that was typed and what is allowed."""
+    known = keys()
+    leaves: dict[str, list[str]] = {}
+    for one in error.errors():
+        location = [str(part) for part in one["loc"] if not _is_union_tag(str(part))]
+        if location and location[0] == "decoder" and len(location) > 2 and location[1] in _DECODERS:
+            del location[1]  # pydantic names the chosen member of the union
+        path = ".".join(location)
+        if one["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            message = f"unknown key {path!r}.{_nearest_key(path, known)}"
+        elif one["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            given = one["input"].get("name") if isinstance(one["input"], dict) else one["input"]
+            message = (
+                f"decoder.name {given!r} is unknown; allowed: {', '.join(_DECODERS)}."
+                f"{nearest(str(given), _DECODERS)}"
+            )
+            path = "decoder.name"
+        else:
+            message = f"{path} = {one['input']!r}: {one['msg'][0].lower()}{one['msg'][1:]}"
+        leaves.setdefault(path, []).append(message)
+    lines = []
+    for messages in leaves.values():
+        # a value that fits no member of a union is reported once per member: join what would be allowed
+        first, *others = messages
+        extra = [m.split(": ", 1)[1] for m in others if ": " in m]
+        lines.append(first + "".join(f", or {e}" for e in extra))
+    return _listed(source, lines)
+
+
+def _nearest_key(path: str, known: Mapping[str, object]) -> str:
+    """Return the hint for an unknown key: another decoder's, one of its neighbours, or the same word elsewhere."""
+    if path in known:
+        return " Another decoder has it: set decoder.name, too."
+    parent, _, leaf = path.rpartition(".")
+    inside = f"{parent}." if parent else ""
+    neighbours = {inside + key[len(inside) :].split(".")[0] for key in known if key.startswith(inside)}
+    elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
+    return f" Did you mean {', '.join(elsewhere)}?" if elsewhere else nearest(path, neighbours)
+
+
+_DECODERS = ("linear", "mask2former")
+
+
+def _is_union_tag(part: str) -> bool:
+    """Whether a piece of pydantic's location names a member of a union, not a key."""
+    return "[" in part or part in ("int", "float", "str", "constrained-int", "constrained-float", "literal")
+
+
+def _listed(source: object, lines: list[str]) -> str:
+    place = f"Recipe {source}" if isinstance(source, str | Path) else "The recipe"
+    count = "1 thing is" if len(lines) == 1 else f"{len(lines)} things are"
+    return f"{place}: {count} wrong.\n" + "\n".join(f"  - {line}" for line in lines)

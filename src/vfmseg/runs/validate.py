@@ -1,0 +1,137 @@
+"""A checkpoint and data in, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from vfmseg.errors import CheckpointError
+from vfmseg.metrics.mean_iou import majority_baseline
+from vfmseg.metrics.scores import SegmentationScores
+from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
+from vfmseg.models.segmenter import Segmenter
+from vfmseg.runs.assemble import (
+    Say,
+    build_criterion,
+    build_data,
+    build_model,
+    build_module,
+    build_trainer,
+    open_split,
+    settle_machine,
+)
+from vfmseg.runs.fit import say_on_stderr
+from vfmseg.runs.folder import write_json
+from vfmseg.runs.recipe import LoadedRecipe, Recipe
+from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.training.callbacks.pictures import write_validation
+from vfmseg.types import LabelSpace
+
+
+@dataclass(frozen=True)
+class ValidationRun:
+    """What a validation found."""
+
+    scores: SegmentationScores
+    majority_miou: float
+    """mIoU of predicting the most frequent class everywhere."""
+    seconds: float
+    unscored: list[str]
+    """Images without a labelled pixel."""
+    result: dict[str, Any]
+    """Flat row, as in result.json."""
+
+
+def validate(
+    checkpoint: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe | LoadedRecipe | None = None,
+    *,
+    out: str | Path | None = None,
+    split: str = "val",
+    say: Say = say_on_stderr,
+    **overrides: Any,
+) -> ValidationRun:
+    """Score a checkpoint on data, every image at its original size.
+
+    Args:
+        checkpoint: a run folder (its best checkpoint), a checkpoint folder or a model file.
+        recipe: whose data is used; by default the checkpoint's own recipe. The model is always the checkpoint's.
+        out: where to write ``result.json`` and ``validation.json``; nothing is written without it.
+        split: of the data.
+        say: where messages go.
+        **overrides: recipe values as nested mappings, such as ``data={"path": "elsewhere"}``.
+
+    Raises:
+        CheckpointError: no checkpoint, or its classes are not the data's.
+        VfmsegError: whatever else is wrong.
+    """
+    file = find_model_file(checkpoint)
+    header = read_header(file)
+    own = read_recipe(header.recipe)
+    loaded = (
+        recipe if isinstance(recipe, LoadedRecipe) else read_recipe(header.recipe if recipe is None else recipe, overrides)
+    )
+    for note in loaded.notes:
+        say(note)
+    chosen = loaded.recipe
+    machine = settle_machine(chosen, say)
+    val = open_split(chosen, split)
+    refuse_other_classes(header.label_space, val.label_space, file)
+    say(f"validate: {file} (step {header.step}) on {len(val)} images of {chosen.data.name} ({split})")
+    segmenter = restore(file)
+    module = build_module(own.recipe, segmenter, build_criterion(own.recipe, val, say), val.label_space.names)
+    trainer = build_trainer(chosen, machine, callbacks=[], loggers=[])
+    trainer.validate(module, datamodule=build_data(chosen, None, val), verbose=False)
+    found = module.validation
+    assert found is not None
+    baseline = majority_baseline(found.scores.confusion)
+    result = {
+        "checkpoint": str(file),
+        "step": header.step,
+        "data": chosen.data.name,
+        "split": split,
+        "images": len(val),
+        **found.scores.row("val"),
+        "baseline/majority_miou": baseline,
+        "seconds": round(found.seconds, 3),
+    }
+    if out is not None and rank_zero_only.rank == 0:
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "result.json", result)
+        write_validation(folder, found, val.label_space, [], [])
+    return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result)
+
+
+def restore(checkpoint: str | Path) -> Segmenter:
+    """Build the segmenter of a checkpoint and load its weights; needs nothing but the checkpoint.
+
+    Raises:
+        CheckpointError, WeightsError: no checkpoint there, or a damaged one.
+    """
+    file = find_model_file(checkpoint)
+    header = read_header(file)
+    tree = {**header.recipe, "encoder": {**header.recipe["encoder"], "weights": "random"}}
+    segmenter = build_model(read_recipe(tree).recipe, header.label_space.num_classes)
+    load_into(segmenter, read_tensors(file), source=file)
+    return segmenter.eval()
+
+
+def refuse_other_classes(model: LabelSpace, data: LabelSpace, file: Path) -> None:
+    """Raise CheckpointError unless the model's classes are the data's, in the same order."""
+    if model.names == data.names:
+        return
+    missing = [name for name in data.names if name not in model.names]
+    extra = [name for name in model.names if name not in data.names]
+    order = "" if missing or extra else " The names are the same, but in another order."
+    raise CheckpointError(
+        f"{file} knows {model.num_classes} classes, the data has {data.num_classes}.{order}\n"
+        f"  in the data only: {', '.join(missing) or 'none'}\n"
+        f"  in the checkpoint only: {', '.join(extra) or 'none'}\n"
+        "Map the data's labels to the checkpoint's classes (names and label_map in data.yaml), or fine-tune on this "
+        "data first: vfmseg fit --init_from CHECKPOINT."
+    )

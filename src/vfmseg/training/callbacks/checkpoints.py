@@ -1,0 +1,133 @@
+"""The run's two checkpoints: ``last`` (to go on from) and ``best`` (to use), each whole or not there.
+
+``last/trainer.ckpt`` holds everything a resumed run needs and is swapped in with one rename, so a run killed
+at any moment resumes from the last one that was finished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from vfmseg.models.checkpoint import CheckpointHeader, save_model, writing
+from vfmseg.training.callbacks.average import WeightAverage
+from vfmseg.training.callbacks.boundary import StepCallback
+from vfmseg.training.module import SegmentationModule
+
+RESUME_FILE = "trainer.ckpt"
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Writes resume files atomically and reads them without running anything that is pickled in them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside ``path`` and swap in."""
+        target = Path(path)
+        with writing(target.parent):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(target.name + ".partial")
+            torch.save(checkpoint, partial)
+            os.replace(partial, target)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only."""
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return loaded
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove the file if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def restored_step(resume_file: Path) -> int:
+    """Return the optimiser steps done when ``resume_file`` was written."""
+    return int(torch.load(resume_file, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+class Checkpoints(StepCallback):
+    """Saves ``last`` every ``every`` steps and at the end, ``best`` when the headline metric improves.
+
+    Args:
+        folder: ``checkpoints/`` of the run.
+        every: optimiser steps between ``last`` checkpoints.
+        headline: name of the metric to improve, such as ``val/miou``.
+        describe: step and metrics in, header of the model file out.
+        average: averaged weights to save in the model files instead of the learning ones, or None.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every: int,
+        headline: str,
+        describe: Callable[[int, dict[str, float | None]], CheckpointHeader],
+        average: WeightAverage | None,
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.every = every
+        self.headline = headline
+        self.describe = describe
+        self.average = average
+        self.best: float | None = None
+        self.best_step = 0
+        self.improved = False
+        """Whether the last validation was the best so far; other callbacks ask."""
+        self._saved_step: int | None = None
+
+    def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
+        """Save ``last`` where it is due, unless a validation follows at once, which then saves it."""
+        if step % self.every == 0 or step == trainer.max_steps:
+            self.save_last(trainer, module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save ``best`` if this validation is, and bring ``last`` up to date with its outcome."""
+        assert isinstance(pl_module, SegmentationModule)
+        if trainer.sanity_checking or pl_module.validation is None or self._last_step is None:
+            return
+        row = pl_module.validation.scores.row("val")
+        value = row[self.headline]
+        self.improved = value is not None and (self.best is None or value > self.best)
+        if self.improved:
+            self.best, self.best_step = value, pl_module.validation.step
+            self._save_model(trainer, pl_module, "best", row)
+        if trainer.state.fn == "fit":
+            self._saved_step = None
+            self.save_last(trainer, pl_module, row)
+
+    def save_last(
+        self, trainer: pl.Trainer, module: SegmentationModule, row: dict[str, float | None] | None = None
+    ) -> None:
+        """Save what is needed to go on, once per step."""
+        if self._saved_step == trainer.global_step:
+            return
+        self._saved_step = trainer.global_step
+        module.refuse_if_diverged()
+        self._save_model(trainer, module, "last", row or {})
+        trainer.save_checkpoint(self.folder / "last" / RESUME_FILE)
+
+    def _save_model(
+        self, trainer: pl.Trainer, module: SegmentationModule, name: str, row: dict[str, float | None]
+    ) -> None:
+        if trainer.is_global_zero:
+            header = self.describe(trainer.global_step, row)
+            with self.average.in_place(module) if self.average is not None else nullcontext():
+                save_model(self.folder / name, module.segmenter, header)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know of the best so far."""
+        return {"best": self.best, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.best, self.best_step = state_dict["best"], state_dict["best_step"]

@@ -1,0 +1,129 @@
+"""What a run looks like: overlays of a few fixed images at each validation, the best and worst at the last one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from PIL import Image
+
+from vfmseg.models.checkpoint import writing
+from vfmseg.training.callbacks.average import WeightAverage
+from vfmseg.training.callbacks.boundary import StepCallback
+from vfmseg.training.module import ImageRecord, SegmentationModule, Validation
+from vfmseg.training.stream import SampleSource
+from vfmseg.types import LabelSpace, Sample
+from vfmseg.visualize.overlays import side_by_side
+
+
+class Pictures(StepCallback):
+    """Draws ``predictions/`` and writes ``validation.json``, which the report is made of.
+
+    Args:
+        run_folder: where to write.
+        val: un-augmented validation samples.
+        label_space: names and colours.
+        overlays: how many fixed images to draw at each validation.
+        extremes: how many best and how many worst images to draw at the last validation.
+        average: averaged weights to predict with, or None.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        *,
+        val: SampleSource,
+        label_space: LabelSpace,
+        overlays: int,
+        extremes: int,
+        average: WeightAverage | None,
+    ) -> None:
+        super().__init__()
+        self.run_folder = run_folder
+        self.val = val
+        self.label_space = label_space
+        self.overlays = overlays
+        self.extremes = extremes
+        self.average = average
+
+    def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
+        """Nothing to draw between validations."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw after the checkpoint is safe."""
+        assert isinstance(pl_module, SegmentationModule)
+        found = pl_module.validation
+        if trainer.sanity_checking or found is None or self._last_step is None or not trainer.is_global_zero:
+            return
+        with self.average.in_place(pl_module) if self.average is not None else nullcontext():
+            fixed = np.linspace(0, len(self.val) - 1, min(self.overlays, len(self.val))).round().astype(int)
+            names = [f"step_{found.step:06d}/{place:02d}.jpg" for place in range(len(fixed))]
+            self._draw(trainer, pl_module, fixed.tolist(), names)
+            worst: list[ImageRecord] = []
+            best: list[ImageRecord] = []
+            if trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps or trainer.should_stop:
+                ranked = sorted(found.images, key=lambda image: image.miou)
+                worst = ranked[: self.extremes]
+                best = ranked[len(worst) :][::-1][: self.extremes]
+                for kind, chosen in (("worst", worst), ("best", best)):
+                    pictures = [f"{kind}/{place:02d}.jpg" for place in range(len(chosen))]
+                    self._draw(trainer, pl_module, [one.index for one in chosen], pictures)
+        write_validation(self.run_folder, found, self.label_space, worst, best)
+
+    def _draw(
+        self, trainer: pl.Trainer, module: SegmentationModule, indices: Sequence[int], names: Sequence[str]
+    ) -> None:
+        for index, name in zip(indices, names, strict=True):
+            sample = self.val[index]
+            with trainer.precision_plugin.val_step_context(), torch.no_grad():
+                (found,) = module.predict(module.segmenter, [sample.image.to(module.device)])
+            draw_triptych(
+                self.run_folder / "predictions" / name, sample, found.classes.cpu().numpy(), self.label_space
+            )
+
+
+def draw_triptych(path: Path, sample: Sample, predicted: np.ndarray, label_space: LabelSpace) -> None:
+    """Write image, truth and prediction side by side as JPEG."""
+    image = sample.image.permute(1, 2, 0).cpu().numpy()
+    picture = side_by_side(image, sample.targets.id_map.cpu().numpy(), predicted, label_space)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path, quality=88)
+
+
+def write_validation(
+    run_folder: Path,
+    found: Validation,
+    label_space: LabelSpace,
+    worst: Sequence[ImageRecord],
+    best: Sequence[ImageRecord],
+) -> None:
+    """Write ``validation.json``: confusion, classes, and every image with its score, worst first."""
+    pictures = {one.index: f"predictions/best/{place:02d}.jpg" for place, one in enumerate(best)}
+    pictures |= {one.index: f"predictions/worst/{place:02d}.jpg" for place, one in enumerate(worst)}
+    images: list[dict[str, Any]] = []
+    for one in sorted(found.images, key=lambda image: image.miou):
+        record: dict[str, Any] = {"name": one.name, "miou": one.miou, "pixel_accuracy": one.pixel_accuracy}
+        if one.index in pictures:
+            record["picture"] = pictures[one.index]
+        images.append(record)
+    content = {
+        "step": found.step,
+        "class_names": list(label_space.names),
+        "colours": [list(colour) for colour in label_space.colours],
+        "confusion": found.scores.confusion.tolist(),
+        "absent": list(found.scores.absent_classes),
+        "unscored": found.unscored,
+        "images": images,
+    }
+    with writing(run_folder):
+        partial = run_folder / "validation.json.partial"
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(partial, run_folder / "validation.json")

@@ -1,0 +1,88 @@
+"""When a run ends before its last step: no more improvement, or a signal from outside."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+
+from vfmseg.errors import VfmsegError
+from vfmseg.training.callbacks.boundary import StepCallback
+from vfmseg.training.callbacks.checkpoints import Checkpoints
+from vfmseg.training.module import SegmentationModule
+
+
+class StoppedBySignalError(VfmsegError):
+    """The run was asked to stop from outside and has saved itself; ``signal_number`` says how."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class EarlyStopping(StepCallback):
+    """Ends the run when the headline metric has not improved for ``patience`` optimiser steps."""
+
+    def __init__(self, checkpoints: Checkpoints, *, patience: int) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.patience = patience
+        self.reason = ""
+
+    def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
+        """Nothing to do between validations."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare the step with that of the best validation."""
+        since = trainer.global_step - self.checkpoints.best_step
+        if not trainer.sanity_checking and self.checkpoints.best is not None and since >= self.patience:
+            self.reason = (
+                f"Stopped early at step {trainer.global_step}: no validation was better than "
+                f"{self.checkpoints.best:.4f} of step {self.checkpoints.best_step}."
+            )
+            trainer.should_stop = True
+
+
+class SaveOnSignal(StepCallback):
+    """On SIGTERM or the first Ctrl-C: finish the optimiser step, save ``last``, stop with a clear message."""
+
+    def __init__(self, checkpoints: Checkpoints, *, resume_with: str) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.resume_with = resume_with
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen from now on; Lightning has set its own handlers before."""
+        super().on_train_start(trainer, pl_module)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._before[number] = signal.signal(number, self._receive)
+            except ValueError:  # not in the main thread: whoever runs us there handles signals
+                return
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:  # a second signal means it: stop now
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._received = number
+
+    def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
+        """Save and stop if asked to."""
+        if self._received is None:
+            return
+        self.checkpoints.save_last(trainer, module)
+        raise StoppedBySignalError(
+            f"Stopped by {signal.Signals(self._received).name} after step {step}; everything up to it is saved. "
+            f"Go on with: {self.resume_with}",
+            self._received,
+        )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()

@@ -1,0 +1,87 @@
+"""Two data sets in, Lightning's loaders out: an endless training stream and a plain validation pass."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader
+
+from vfmseg.training.stream import AugmentedStream, SampleSource, ShardSampler, StreamSampler, Transform
+from vfmseg.types import Batch, Sample
+
+
+class SegmentationData(pl.LightningDataModule):
+    """Loaders for one run.
+
+    Args:
+        train: un-augmented training samples, or None where only validation is wanted.
+        val: un-augmented validation samples, of any sizes.
+        transform: sample and random generator in, sample of the crop size out.
+        collate: samples of one size in, batch out.
+        batch_size: images a device sees at once.
+        effective_batch_size: images an optimiser step, over all devices and accumulation.
+        num_workers: loader processes.
+        seed: decides order and augmentation.
+    """
+
+    def __init__(
+        self,
+        train: SampleSource | None,
+        val: SampleSource,
+        *,
+        transform: Transform,
+        collate: type[None] | object,
+        batch_size: int,
+        effective_batch_size: int,
+        num_workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.train = train
+        self.val = val
+        self.transform = transform
+        self.collate = collate
+        self.batch_size = batch_size
+        self.effective_batch_size = effective_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the endless loader, starting where the restored trainer stands."""
+        assert self.trainer is not None and self.train is not None
+        sampler = StreamSampler(
+            self.batch_size,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            start=self.trainer.global_step * self.effective_batch_size,
+        )
+        return DataLoader(
+            AugmentedStream(self.train, self.transform, self.seed),
+            batch_sampler=sampler,
+            collate_fn=self.collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=one_thread,
+        )
+
+    def val_dataloader(self) -> DataLoader[list[Sample]]:
+        """Return the loader of this process's share of the validation split, one image at a time."""
+        assert self.trainer is not None
+        sampler = ShardSampler(len(self.val), rank=self.trainer.global_rank, world_size=self.trainer.world_size)
+        return DataLoader(
+            self.val,
+            batch_size=1,
+            sampler=sampler,
+            collate_fn=list,
+            num_workers=self.num_workers,
+            worker_init_fn=one_thread,
+        )
+
+
+def one_thread(worker: int) -> None:
+    """Keep a loader worker to one thread: workers are the parallelism."""
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,146 @@
+"""The nouns that travel between the rooms, and the legend of shape letters.
+
+Shape letters, used in every annotation and comment of the package:
+
+``B`` images, ``H W`` image pixels, ``h w`` patch grid, ``N`` tokens (queries + prefix + patches),
+``C`` channels, ``Q`` queries, ``K`` classes (mask-classification logits have ``K + 1``: the last is
+no-object), ``M`` target masks, ``S`` segments, ``P`` sampled points, ``L`` supervised layers.
+Sizes are (height, width). Pixels are uint8 0-255, RGB, until the segmenter normalises them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # annotations only: the nouns must be importable without waiting for torch
+    import torch
+    from torch import Tensor
+
+IGNORE_INDEX = 255
+"""The one value that means "no class here" in every id map inside the package."""
+
+Size = tuple[int, int]
+"""(height, width)"""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known about the pixels of one image: one id map, from which masks are made last.
+
+    A semantic id map holds class ids (train ids) directly. Where instances matter, the map holds
+    segment numbers ``0..S-1`` and ``segment_classes`` says which class each segment has.
+    """
+
+    id_map: Tensor
+    """(H, W) uint8 or int32; class ids or segment numbers; ``IGNORE_INDEX`` = unlabelled (semantic)."""
+    segment_classes: Tensor | None = None
+    """(S,) int64 class of each segment, or None where the ids are the classes."""
+    segment_is_crowd: Tensor | None = None
+    """(S,) bool, or None where no segment is a crowd."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its targets, as read from disk or as augmented."""
+
+    image: Tensor
+    """(3, H, W) uint8 RGB; the memory may be laid out channels-last."""
+    targets: Targets
+    name: str
+    """Member path inside the data set, unique in its split; what errors and reports call the image."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one size, stacked."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8 RGB."""
+    targets: tuple[Targets, ...]
+    """B items."""
+    names: tuple[str, ...]
+    """B items."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch with its tensors on ``device``."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        targets = tuple(
+            Targets(
+                t.id_map.to(device, non_blocking=True), move(t.segment_classes), move(t.segment_is_crowd)
+            )
+            for t in self.targets
+        )
+        return Batch(self.images.to(device, non_blocking=True), targets, self.names)
+
+
+@dataclass(frozen=True)
+class PixelLogits:
+    """What a per-pixel decoder says: one score per class and grid cell."""
+
+    logits: Tensor
+    """(B, K, h, w) float, at the patch grid; not upsampled."""
+
+
+@dataclass(frozen=True)
+class MaskLogits:
+    """What a mask decoder says at one layer: Q masks, each with scores over K + 1 classes."""
+
+    mask_logits: Tensor
+    """(B, Q, h, w) float."""
+    class_logits: Tensor
+    """(B, Q, K + 1) float; the last column is no-object."""
+
+
+Output = PixelLogits | tuple[MaskLogits, ...]
+"""A decoder's output: pixel logits, or mask logits of every supervised layer (the last one is final)."""
+
+
+@dataclass(frozen=True)
+class SemanticMap:
+    """The class of every pixel of one image, at the image's own size."""
+
+    classes: Tensor
+    """(H, W) uint8 (int16 above 255 classes): class ids ``0..K-1``."""
+    confidence: Tensor | None = None
+    """(H, W) float16 in [0, 1]: probability of the chosen class; None where not asked for."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes of a data set or model, in the order of their ids."""
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    """RGB 0-255 per class."""
+    is_thing: tuple[bool, ...]
+    """True for countable classes (things), False for stuff."""
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.colours) == len(self.is_thing):
+            raise ValueError("names, colours and is_thing must have one entry per class")
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.names)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form; ``LabelSpace.from_dict`` reads it back."""
+        return {
+            "names": list(self.names),
+            "colours": [list(c) for c in self.colours],
+            "is_thing": list(self.is_thing),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> LabelSpace:
+        """Inverse of :meth:`as_dict`."""
+        return cls(
+            tuple(raw["names"]),
+            tuple((int(r), int(g), int(b)) for r, g, b in raw["colours"]),
+            tuple(bool(t) for t in raw["is_thing"]),
+        )
