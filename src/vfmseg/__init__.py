@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vfmseg.inference.predictor import load
+    from vfmseg.runs.load import load
     from vfmseg.models.build import build
     from vfmseg.runs.fit import fit
     from vfmseg.runs.validate import validate

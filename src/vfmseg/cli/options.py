@@ -6,6 +6,8 @@ from typing import Any
 
 from vfmseg.errors import RecipeError
 
+_NUMBER_STARTS = tuple("+-.0123456789")
+
 
 def parse_overrides(words: list[str]) -> tuple[dict[str, Any], list[str]]:
     """Return {dotted name: value} and notes on how slips were understood.
@@ -53,7 +55,13 @@ def _value(text: str) -> Any:
         return text
     if isinstance(value, str):
         try:  # YAML 1.1 reads 1e-4 as a word
-            return float(value)
+            return float(value) if value[:1] in _NUMBER_STARTS else value
         except ValueError:
             return value
-    return text if value is None and text not in ("null", "~") else value
+    if value is None:
+        return None if text in ("null", "~") else text
+    if isinstance(value, bool | list | dict):
+        return value
+    # 007, 1_000, 1.10 and 2026-05-01 may be names; where a number is meant, the recipe reads them all the same
+    is_plain = isinstance(value, int | float) and (str(value) == text or "e" in text.lower())
+    return value if is_plain else text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -24,6 +25,9 @@ VERBS: dict[str, str] = {
     "list": "show encoders, tunings, decoders, datasets or recipes",
 }
 """Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""
+
+_OPTION = re.compile("--|-[A-Za-z]")
+"""How an option begins; a lone dash and a negative number are values."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -104,7 +108,7 @@ def split_recipe_words(words: list[str], own_options: set[str]) -> tuple[list[st
     recipe: list[str] = []
     target = own
     for word in words:
-        if word.startswith("-") and word != "-":
+        if _OPTION.match(word):
             name = word.partition("=")[0]
             target = recipe if word.startswith("--") and name not in own_options else own
         target.append(word)

@@ -1,4 +1,4 @@
-"""Raw label arrays -> Targets: raw values become class ids by one table look-up, unknown values are errors."""
+"""Raw label arrays -> Targets: raw values become class ids by one look-up, unknown values are errors."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class LabelTable:
         for raw, class_id in label_map.raw_to_id.items():
             self._ids[raw] = class_id
         self._ids_8bit = self._ids[:256].copy()
-        self._colour_codes = np.array(sorted(map(_pack, label_map.colours)), np.uint32)
-        by_code = {_pack(colour): raw for colour, raw in label_map.colours.items()}
-        self._raw_of_colour = np.array([by_code[c] for c in self._colour_codes.tolist()], np.uint16)
+        by_code = {_pack(colour): class_id for colour, class_id in label_map.colours.items()}
+        self._colour_codes = np.array(sorted(by_code), np.uint32)
+        self._colour_ids = np.array([by_code[code] for code in sorted(by_code)], np.uint8)
 
     def to_ids(self, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> NDArray[np.uint8]:
         """Turn raw values into class ids.
@@ -44,11 +44,9 @@ class LabelTable:
             LabelError: a value or colour that no class has; the message counts them.
         """
         if raw.ndim == 3:
-            raw = self._raw_from_colours(raw, name)
-        if raw.dtype == np.uint8:
-            ids = np.asarray(cv2.LUT(raw, self._ids_8bit), np.uint8)
-        else:
-            ids = self._ids[raw]
+            return self._colours_to_ids(raw, name)
+        is_8bit = raw.dtype == np.uint8
+        ids = np.asarray(cv2.LUT(raw, self._ids_8bit), np.uint8) if is_8bit else self._ids[raw]
         if (ids == _UNKNOWN).any():
             values, counts = np.unique(raw[ids == _UNKNOWN], return_counts=True)
             raise LabelError(
@@ -58,10 +56,16 @@ class LabelTable:
             )
         return ids
 
-    def _raw_from_colours(self, colours: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> NDArray[np.uint16]:
+    def _colours_to_ids(
+        self, colours: NDArray[np.uint8] | NDArray[np.uint16], name: str
+    ) -> NDArray[np.uint8]:
         if not len(self._colour_codes):
-            grey = bool((colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all())
-            why = "its three channels are equal: save one of them" if grey else "list the colour of each class"
+            grey = bool(
+                (colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all()
+            )
+            why = (
+                "its three channels are equal: save one of them" if grey else "list the colour of each class"
+            )
             raise LabelError(
                 f"{name} is stored as RGB, and the data set has no `colours`: {why}"
                 + (", as a PNG with one channel." if grey else " under `colours` in its YAML file.")
@@ -76,7 +80,7 @@ class LabelTable:
                 f"{name} holds colours that no class has: {_count(found, counts)}. "
                 "Add them to `colours` in the YAML file of the data set (`ignore: [[r, g, b]]` for no class)."
             )
-        return self._raw_of_colour[places]
+        return self._colour_ids[places]
 
 
 def to_targets(ids: NDArray[np.uint8]) -> Targets:
@@ -90,11 +94,13 @@ def is_all_void(targets: Targets) -> bool:
 
 
 def is_constant(raw: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
-    """Tell whether a raw label holds one single value, which published loaders take as a reason to skip it."""
+    """Tell whether a raw label holds one single value, for which published loaders skip it."""
     return bool((raw == raw.reshape(-1, *raw.shape[2:])[0]).all())
 
 
-def resize_nearest(raw: NDArray[np.uint8] | NDArray[np.uint16], size: Size) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def resize_nearest(
+    raw: NDArray[np.uint8] | NDArray[np.uint16], size: Size
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Resize a raw label to (height, width): output pixel i takes input pixel floor(i * input / output)."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, raw.shape[:2], strict=True))
     return raw[rows[:, None], columns]
@@ -106,7 +112,7 @@ def _pack(colour: tuple[int, int, int]) -> int:
 
 def _pack_array(colours: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint32]:
     red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    return (red << 16 | green << 8 | blue).astype(np.uint32, copy=False)
 
 
 def _count(values: list[str], counts: NDArray[np.int64]) -> str:

@@ -60,7 +60,9 @@ def unpack_once(title: str, key: str, open_stream: Callable[[], IO[bytes]]) -> P
     if target.is_file():
         return target
     logger.warning(
-        "%s is compressed as a whole, which allows no random access: decompressing it once to %s", title, target
+        "%s is compressed as a whole, which allows no random access: decompressing it once to %s",
+        title,
+        target,
     )
 
     def copy(file: IO[bytes]) -> None:
@@ -74,7 +76,7 @@ def unpack_once(title: str, key: str, open_stream: Callable[[], IO[bytes]]) -> P
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
             raise
-        raise ResourceError(_no_room(title, target, error.strerror)) from error
+        raise ResourceError(_no_room(title, target, error.strerror or "disk full")) from error
     return target
 
 

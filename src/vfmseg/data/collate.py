@@ -26,8 +26,8 @@ def collate_batch(samples: Sequence[Sample]) -> Batch:
     for sample in samples:
         if sample.image.shape != first.image.shape:
             raise DataError(
-                f"{sample.name} is {_size(sample)} and {first.name} is {_size(first)} (height x width): only images "
-                "of one size make a batch. Crop or resize them in the transform, or use a batch size of 1."
+                f"{sample.name} is {_size(sample)} and {first.name} is {_size(first)} (height x width): only "
+                "images of one size make a batch. Crop or resize them in the transform, or use batch size 1."
             )
     return Batch(
         images=torch.stack([sample.image for sample in samples]),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +15,16 @@ from torch.utils.data import Dataset
 from vfmseg.data import catalog
 from vfmseg.data.annotations import LabelTable, is_constant, resize_nearest, to_targets
 from vfmseg.data.examine import drop_failing
+from vfmseg.data.folder_plan import plan_folder
 from vfmseg.data.images import apply_orientation, decode_image, decode_label, read_orientation
 from vfmseg.data.index import Index, Names, load_or_build_index
 from vfmseg.data.locate import plan_split
 from vfmseg.data.pairing import Plan, Unpaired
+from vfmseg.data.proposal import MAX_LABELS, propose_description
+from vfmseg.data.sets import folder
 from vfmseg.data.spec import LabelMap
 from vfmseg.errors import ArchiveError, DataError, ImageError, LabelError
-from vfmseg.types import LabelSpace, Sample
+from vfmseg.types import LabelSpace, Sample, Targets
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,14 @@ class SegmentationDataset(Dataset[Sample]):
         ids = self._table.to_ids(raw.label, self.label_path(index))
         image = torch.from_numpy(raw.image).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W), memory stays
         return Sample(image, to_targets(ids), self.index.images.name(index))
+
+    def targets(self, index: int) -> Targets:
+        """Read one label only, at its own size.
+
+        Raises:
+            LabelError: it is damaged or holds unknown values; file and archive are named.
+        """
+        return to_targets(self._table.to_ids(self.read_raw_label(index), self.label_path(index)))
 
     @property
     def label_space(self) -> LabelSpace:
@@ -145,14 +155,14 @@ class SegmentationDataset(Dataset[Sample]):
             return RawSample(apply_orientation(image, orientation), label, orientation, is_resized=False)
         if not self._resize_labels:
             raise LabelError(
-                f"{self.label_path(index)} is {label.shape[0]} x {label.shape[1]} (height x width), its image "
-                f"{self.index.images.name(index)} is {size[0]} x {size[1]}. Export both at one size: a resized "
-                "label would be wrong at every border."
+                f"{self.label_path(index)} is {label.shape[0]} x {label.shape[1]} (height x width), its "
+                f"image {self.index.images.name(index)} is {size[0]} x {size[1]}. Export both at one size: "
+                "a resized label would be wrong at every border."
             )
         if not self.num_resized_labels:
             logger.warning(
-                "%s is %d x %d, its image %d x %d: resized (nearest), as published code does for this data set. "
-                "Further ones are counted, not logged.",
+                "%s is %d x %d, its image %d x %d: resized (nearest), as published code does for this data "
+                "set. Further ones are counted, not logged.",
                 *(self.label_path(index), *label.shape[:2], *size),
             )
         self.num_resized_labels += 1
@@ -164,3 +174,108 @@ class SegmentationDataset(Dataset[Sample]):
 
     def _path_text(self, source: int, name: str) -> str:
         return f"{self._sources[source].title}: {name}"
+
+
+def open_dataset(
+    name: str,
+    path: str | Path,
+    split: str,
+    *,
+    allow_unpaired: bool = False,
+    allow_missing: bool = False,
+    skip_constant_labels: bool = False,
+    skip_bad: bool = False,
+    val_fraction: float = 0.0,
+    seed: int = 0,
+) -> SegmentationDataset:
+    """Open one split of a data set where its files are: original archives or unpacked folders.
+
+    Args:
+        name: one of ``catalog.DATASETS``.
+        path: the folder with the downloads; for ``folder`` a folder, archive or YAML file.
+        split: ``train``, ``val`` or ``test``.
+        allow_unpaired: leave out images without label and labels without image (listed in ``skipped``)
+            instead of raising.
+        allow_missing: of downloads in parts (GTA V), use those that are there.
+        skip_constant_labels: leave out labels of one single value, as published loaders do. Reads every
+            label once; the answer is cached.
+        skip_bad: leave out files that cannot be decoded, sizes that differ and unknown values. Reads
+            everything once; the answer is cached.
+        val_fraction: only ``folder`` without a val split: share of the images to validate on.
+        seed: of that draw.
+
+    Raises:
+        ArchiveError: downloads are missing, wrong or damaged.
+        DataError: unknown data set or split, files without partner, an empty split, no class names.
+    """
+    catalog.check_name(name)
+    if name == folder.NAME:
+        folder_plan, description = plan_folder(path, split, val_fraction=val_fraction, seed=seed)
+        plan: Plan = folder_plan
+        label_map = None if description is None else description.label_map
+        resize_labels = False
+    else:
+        if val_fraction:
+            raise DataError(f"val_fraction is for your own folders; {name} has its own splits.")
+        spec = catalog.SPECS[name]
+        plan = plan_split(spec, path, split, allow_missing=allow_missing)
+        label_map = spec.label_map(split)
+        resize_labels = spec.split(split).resize_labels
+    index = load_or_build_index(plan)
+    _check_index(index, plan, allow_unpaired=allow_unpaired)
+    if label_map is None:
+        raise DataError(
+            f"{plan.title}: the classes have no names yet. Save this as a YAML file, correct the names, and "
+            f"give its path instead (relative paths in it are relative to it):\n\n{_propose(plan, index)}"
+        )
+    dataset = SegmentationDataset(plan, index, label_map, resize_labels=resize_labels)
+    for wanted, check, what in (
+        (skip_constant_labels, _why_constant, "labels of one single value"),
+        (skip_bad, _why_bad, "files that cannot be used"),
+    ):
+        if wanted:
+            fingerprint = f"{plan.fingerprint} {label_map} without {what}"
+            kept = drop_failing(dataset.index, plan.sources, fingerprint, partial(check, dataset), what=what)
+            dataset = SegmentationDataset(plan, kept, label_map, resize_labels=resize_labels)
+    if not len(dataset):
+        reason = dataset.skipped[-1].reason
+        raise DataError(f"{plan.title}: all {len(index)} samples were left out, the last because: {reason}.")
+    return dataset
+
+
+def propose_folder_yaml(path: str | Path, split: str = "train") -> str:
+    """Return the text of a YAML file for a folder data set, from the values of a bounded number of labels."""
+    plan, _ = plan_folder(path, split)
+    return _propose(plan, load_or_build_index(plan))
+
+
+def _propose(plan: Plan, index: Index) -> str:
+    reader = SegmentationDataset(plan, index, LabelMap(LabelSpace((), (), ()), {}))
+    chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_LABELS, len(index))).astype(int))
+    return propose_description(plan.sources[0].title, (reader.read_raw_label(int(i)) for i in chosen))
+
+
+def _check_index(index: Index, plan: Plan, *, allow_unpaired: bool) -> None:
+    if index.skipped and not allow_unpaired:
+        first = "; ".join(f"{file.name} {file.reason}" for file in index.skipped[:_SHOWN])
+        raise DataError(
+            f"{plan.title}: {len(index.skipped)} files have no partner, beside {len(index)} pairs: {first}"
+            f"{'; ...' if len(index.skipped) > _SHOWN else ''}. Complete the files, or leave these out with "
+            "allow_unpaired: true."
+        )
+    if not len(index):
+        raise DataError(f"{plan.title} is empty: no image has a label. {index.sentence}")
+    if index.skipped:
+        logger.warning("%s: %d files without partner left out.", plan.title, len(index.skipped))
+
+
+def _why_constant(dataset: SegmentationDataset, index: int) -> str:
+    return "its label has one single value" if is_constant(dataset.read_raw_label(index)) else ""
+
+
+def _why_bad(dataset: SegmentationDataset, index: int) -> str:
+    try:
+        dataset[index]
+    except DataError as error:
+        return str(error)
+    return ""

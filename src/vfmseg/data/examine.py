@@ -1,4 +1,4 @@
-"""An index and a check -> an index without the samples that fail it; every sample is read once, then never again.
+"""An index and a check -> an index without the samples that fail it; each is read once, then never again.
 
 Two wishes cost a look into every file: leaving out labels of a single value, as published loaders do, and
 leaving out files that cannot be used. The answer is cached beside the index.
@@ -6,6 +6,7 @@ leaving out files that cannot be used. The answer is cached beside the index.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -13,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from vfmseg.data.archives import FolderSource, Source
 from vfmseg.data.cache import digest
 from vfmseg.data.index import Index, cache_key, load_index, save_index
 from vfmseg.data.pairing import Unpaired
+from vfmseg.data.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +38,12 @@ def drop_failing(
     Args:
         index: all samples.
         sources: what the index reads from.
-        fingerprint: of the plan; with ``what`` and the state of the sources it names the cached answer.
+        fingerprint: of the plan and the check; with the state of the files it names the cached answer.
         check: sample number -> why it is to be left out, or an empty string. Called from threads.
-        what: what is looked for, for the log and the cache.
+        what: what is looked for, for the log.
         num_threads: None for one per core.
     """
-    key = cache_key(f"{fingerprint} without {what} {_file_state(index, sources)}")
+    key = cache_key(f"{fingerprint} {_content_state(index, sources)}")
     cached = load_index(key, sources=())
     if cached is None:
         with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
@@ -58,14 +59,11 @@ def drop_failing(
     return cached
 
 
-def _file_state(index: Index, sources: Sequence[Source]) -> str:
-    """Return a text that changes with the content: checksums and sizes, or sizes and times of single files."""
-    parts = [str(table.numbers.tobytes().hex()) for table in (index.images, index.labels)]
-    for table in (index.images, index.labels):
-        parts += [
-            f"{status.st_size} {status.st_mtime_ns}"
-            for i, source in enumerate(table.sources.tolist())
-            if isinstance(sources[source], FolderSource)
-            for status in [(sources[source].path / table.name(i)).stat()]
-        ]
-    return digest("".join(parts))
+def _content_state(index: Index, sources: Sequence[Source]) -> str:
+    """Return a text that differs whenever the content of a file of the index may."""
+    stamps = [
+        source.stamp_of(table.name(int(i)) for i in np.flatnonzero(table.sources == number))
+        for table in (index.images, index.labels)
+        for number, source in enumerate(sources)
+    ]
+    return digest(json.dumps(stamps))

@@ -19,6 +19,9 @@ from vfmseg.errors import ImageError, LabelError
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
+_TAIL: Final = 4096
+"""Bytes in which the end mark of a complete file is looked for: OpenCV fills up what is cut short."""
+
 _EXIF_ORIENTATION: Final = 0x0112
 _DECODING_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises on damaged and on enormous files, depending on the format."""
@@ -40,12 +43,11 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: damaged, animated or of no known format.
     """
-    if data.startswith(_JPEG) and b"\xff\xd9" in data[-4096:] and _jpeg_components(data) in (1, 3):
-        pixels = _decode_with_opencv(data)
-    elif data.startswith(_PNG) and b"IEND" in data[-4096:] and b"acTL" not in data[:4096]:
-        pixels = _decode_with_opencv(data)
-    else:
-        pixels = None
+    is_whole_jpeg = (
+        data.startswith(_JPEG) and b"\xff\xd9" in data[-_TAIL:] and _jpeg_components(data) in (1, 3)
+    )
+    is_whole_png = data.startswith(_PNG) and b"IEND" in data[-_TAIL:] and b"acTL" not in data[:_TAIL]
+    pixels = _decode_with_opencv(data) if is_whole_jpeg or is_whole_png else None
     # whatever OpenCV refuses is decoded again by Pillow, which says why
     return _decode_with_pillow(data, name) if pixels is None else pixels
 
@@ -81,7 +83,9 @@ def decode_label(data: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint1
         return values[..., 0]
     if mode == "I" or mode.startswith("I;16"):
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise LabelError(f"{name} holds values from {values.min()} to {values.max()}; 0 to 65535 can be read.")
+            raise LabelError(
+                f"{name} holds values from {values.min()} to {values.max()}; 0 to 65535 can be read."
+            )
         return values.astype(np.uint16)
     raise LabelError(
         f"{name} is of Pillow mode {mode!r}, which holds no class indices. "
@@ -123,11 +127,13 @@ def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             frames = getattr(image, "n_frames", 1)
             mode = image.mode
-            pixels = np.asarray(image if mode.startswith("I;16") else image.convert("RGB"))
+            pixels = np.array(image if mode.startswith("I;16") else image.convert("RGB"))
     except _DECODING_ERRORS as error:
         raise ImageError(f"{name} cannot be decoded as an image: {error}.") from error
     if frames != 1:
-        raise ImageError(f"{name} holds {frames} frames (an animation or a stack); an image is a single picture.")
+        raise ImageError(
+            f"{name} holds {frames} frames (an animation or a stack); an image is a single picture."
+        )
     if mode in ("I", "F"):
         raise ImageError(f"{name} holds 32-bit numbers, whose range is unknown. Convert it to 8 or 16 bits.")
     if pixels.ndim == 2:

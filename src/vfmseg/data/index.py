@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +19,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vfmseg.data.archives import FolderSource, Listing, Member, Source, Stamp
 from vfmseg.data.cache import cache_dir, digest, write_atomically
 from vfmseg.data.pairing import Pairs, Plan, Ref, Unpaired
+from vfmseg.data.source import Listing, Member, Source, Stamp
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Part of the cache key; raised whenever the meaning of a cached index changes."""
-
-_RACY_NS = 2_000_000_000
-"""A folder changed so recently may change again without its time moving (2 s on FAT): not cached yet."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +132,14 @@ def load_or_build_index(plan: Plan) -> Index:
     cached = load_index(key, plan.sources)
     if cached is not None:
         return cached
-    started_ns = time.time_ns()
     listings = [source.list_members(plan.under(i)) for i, source in enumerate(plan.sources)]
-    index = build_index(plan.pair(listings), listings)
-    if not any(_is_racy(source, listing.stamp, started_ns) for source, listing in zip(plan.sources, listings, strict=True)):
-        save_index(key, index, [listing.stamp for listing in listings])
+    pairs = plan.pair(listings)
+    index = build_index(pairs, listings)
+    stamps = [dict(listing.stamp) for listing in listings]
+    for ref in pairs.lists:  # an edited list leaves its folder's time as it was
+        stamps[ref.source] |= plan.sources[ref.source].stamp_of([listings[ref.source].names[ref.line]])
+    if all(source.is_settled(stamp) for source, stamp in zip(plan.sources, stamps, strict=True)):
+        save_index(key, index, stamps)
     return index
 
 
@@ -158,7 +157,11 @@ def cache_key(fingerprint: str) -> str:
 
 def save_index(key: str, index: Index, stamps: Sequence[Stamp]) -> None:
     """Write an index to the cache. A cache that cannot be written costs time, not the run: it is logged."""
-    facts = {"stamps": list(stamps), "sentence": index.sentence, "skipped": [[s.name, s.reason] for s in index.skipped]}
+    facts = {
+        "stamps": list(stamps),
+        "sentence": index.sentence,
+        "skipped": [[s.name, s.reason] for s in index.skipped],
+    }
     arrays = {
         f"{kind}_{column}": getattr(table, column)
         for kind, table in (("images", index.images), ("labels", index.labels))
@@ -186,19 +189,19 @@ def load_index(key: str, sources: Sequence[Source]) -> Index | None:
             if not all(s.is_current(stamp) for s, stamp in zip(sources, facts["stamps"], strict=True)):
                 return None
             images, labels = (
-                MemberTable(*(arrays[f"{kind}_{column}"] for column in ("text", "ends", "sources", "numbers")))
+                MemberTable(
+                    *(arrays[f"{kind}_{column}"] for column in ("text", "ends", "sources", "numbers"))
+                )
                 for kind in ("images", "labels")
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         if not isinstance(error, FileNotFoundError):
-            logger.warning("The cached index %s cannot be used (%s): building it again.", _cache_path(key), error)
+            logger.warning(
+                "The cached index %s cannot be used (%s): building it again.", _cache_path(key), error
+            )
         return None
     return Index(images, labels, tuple(Unpaired(*row) for row in facts["skipped"]), facts["sentence"])
 
 
 def _cache_path(key: str) -> Path:
     return cache_dir() / "index" / f"{key}.npz"
-
-
-def _is_racy(source: Source, stamp: Stamp, now_ns: int) -> bool:
-    return isinstance(source, FolderSource) and any(now_ns - mtime < _RACY_NS for mtime in stamp.values())

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vfmseg.data.archives import Listing, Source, open_source, summarise_folders
+from vfmseg.data.archives import open_source
 from vfmseg.data.pairing import Pairs, Ref, Unpaired, in_published_order, is_hidden, match_keys
+from vfmseg.data.source import Listing, Source, summarise_folders
 from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
 from vfmseg.errors import ArchiveError, DataError
 
@@ -80,7 +81,9 @@ class SplitPlan:
                     key = name[len(prefix) : -len(files.suffix)]
                     if key in found and found[key].source != source:
                         other = self.sources[found[key].source].title
-                        raise DataError(f"{name} is in both {other} and {self.sources[source].title}. Remove one.")
+                        raise DataError(
+                            f"{name} is in both {other} and {self.sources[source].title}. Remove one."
+                        )
                     found[key] = Ref(source, line)
             if len(found) == before:
                 raise ArchiveError(
@@ -117,7 +120,9 @@ def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing
     chosen = spec.split(split)
     root = Path(path).expanduser()
     if not root.exists():
-        raise ArchiveError(f"{root} does not exist. It should hold {_needs(chosen)}. Get the files from {spec.homepage}")
+        raise ArchiveError(
+            f"{root} does not exist. It should hold {_needs(chosen)}. Get the files from {spec.homepage}"
+        )
     image_paths, label_paths = (_find_parts(root, files) for files in (chosen.images, chosen.labels))
     missing = [
         " or ".join(part)
@@ -126,7 +131,9 @@ def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing
         if found is None
     ]
     if allow_missing and len(image_paths) > 1:
-        complete = [i for i, pair in enumerate(zip(image_paths, label_paths, strict=True)) if None not in pair]
+        complete = [
+            i for i, pair in enumerate(zip(image_paths, label_paths, strict=True)) if None not in pair
+        ]
         image_paths = [image_paths[i] for i in complete]
         label_paths = [label_paths[i] for i in complete]
     elif missing:
@@ -169,7 +176,10 @@ def _unpacked_root(root: Path, folder: str) -> Path | None:
         return root
     resolved = root.resolve()
     for depth in range(1, len(parts)):
-        if resolved.parts[-depth:] == parts[:depth] and (above := resolved.parents[depth - 1] / folder).is_dir():
+        if (
+            resolved.parts[-depth:] == parts[:depth]
+            and (above := resolved.parents[depth - 1] / folder).is_dir()
+        ):
             return resolved.parents[depth - 1] if above else None
     return None
 
@@ -187,7 +197,9 @@ def _needs(split: SplitSpec) -> str:
 def _missing_error(spec: DatasetSpec, split: str, root: Path, missing: list[str]) -> ArchiveError:
     chosen = spec.split(split)
     total = len({part for s in (chosen.images, chosen.labels) for part in s.archives})
-    folders = " and ".join(f"{folder}/" for folder in dict.fromkeys((chosen.images.folder, chosen.labels.folder)))
+    folders = " and ".join(
+        f"{folder}/" for folder in dict.fromkeys((chosen.images.folder, chosen.labels.folder))
+    )
     there = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else [f"the file {root.name}"]
     shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
     partly = " To use the parts that are there, say allow_missing: true." if 2 < total != len(missing) else ""

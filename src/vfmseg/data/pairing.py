@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from vfmseg.data.archives import Listing, Source
+from vfmseg.data.source import Listing, Source
 
 _FIRST_INTEGER = re.compile(r"\d+")
 
@@ -37,6 +37,8 @@ class Pairs:
     unpaired: list[Unpaired]
     sentence: str
     """What was found, to be printed: ``"20210 images with labels in ..."``."""
+    lists: list[Ref] = field(default_factory=list)
+    """Files whose content decided what belongs together."""
 
 
 class Plan(Protocol):

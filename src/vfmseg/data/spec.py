@@ -30,7 +30,7 @@ class LabelMap:
     raw_to_id: Mapping[int, int]
     """Raw value (0..65535) -> class id, or ``IGNORE_INDEX``."""
     colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
-    """RGB -> raw value, for labels stored as RGB images; empty where labels hold indices."""
+    """RGB -> class id or ``IGNORE_INDEX``, for labels stored as RGB; empty where labels hold indices."""
 
     @property
     def raw_values(self) -> str:
@@ -110,7 +110,8 @@ def read_label_map(classes: str, ignored_values: tuple[int, ...] = ()) -> LabelM
 
     Raw values come from ``id``, class ids from ``train_id``; negative ids are never drawn and left out.
     """
-    raw = _read_yaml(CLASSES_FOLDER / f"{classes}.yaml")
+    path = CLASSES_FOLDER / f"{classes}.yaml"
+    raw = load_yaml(path.read_text(encoding="utf-8"), str(path))
     rows = [row for row in raw["classes"] if row["id"] >= 0]
     evaluated = sorted((row for row in rows if row["train_id"] != IGNORE_INDEX), key=lambda r: r["train_id"])
     space = LabelSpace(
@@ -134,10 +135,15 @@ def format_ranges(values: list[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(text: str, title: str) -> Any:
+    """Parse YAML.
+
+    Raises:
+        DataError: it is not YAML; the message says where.
+    """
     import yaml  # waits until a class file is needed: `--help` and `list` do not pay for it
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with path.open(encoding="utf-8") as file:
-        parsed: dict[str, Any] = yaml.load(file, Loader=loader)
-    return parsed
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise DataError(f"{title} is not YAML: {error}") from error

@@ -93,7 +93,7 @@ def _find_directory(read_at: Callable[[int, int], bytes], file_size: int) -> tup
     locator = read_at(end - _END64_LOCATOR.size, _END64_LOCATOR.size) if end >= _END64_LOCATOR.size else b""
     if locator[:4] == b"PK\x06\x07":
         end64_offset = _END64_LOCATOR.unpack(locator)[2]
-        # bytes put before the zip move everything; without an extensible sector the record ends at the locator
+        # bytes put before the zip move everything; the record then still ends at the locator
         for place in (end64_offset, end - _END64_LOCATOR.size - _END64.size):
             record = read_at(place, _END64.size) if 0 <= place <= end - _END64.size else b""
             if record[:4] == b"PK\x06\x06":
@@ -171,4 +171,8 @@ def _names(directory: bytes, positions: NDArray[np.int64], records: NDArray[np.v
 
 
 def _decode(latin: str, is_utf8: bool) -> str:
-    return latin if latin.isascii() else latin.encode("latin-1").decode("utf-8" if is_utf8 else "cp437", "replace")
+    return (
+        latin
+        if latin.isascii()
+        else latin.encode("latin-1").decode("utf-8" if is_utf8 else "cp437", "replace")
+    )

@@ -5,14 +5,14 @@ costs several full-size copies of (B, K, H, W). Here loss and gradient are compu
 image at a time, and only the gradient at the grid is kept.
 
 Image rows that lie between the same two grid rows form one *cell*; the m-th row of a cell is its *phase* m.
-All rows of one phase are one step of work: two neighbouring grid rows are mixed, the softmax is taken, and its
+All rows of one phase are one step of work: neighbouring grid rows are mixed, the softmax is taken, and its
 gradient is added back to the same two grid rows. Sums run in a fixed order, so results repeat bit for bit on
 every device, and no product of matrices is involved, so no matmul precision setting reaches them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +20,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vfmseg.errors import LabelError, RecipeError
+from vfmseg.losses.settings import Average, check_average
 from vfmseg.types import IGNORE_INDEX
-
-Normalise = Literal["image", "batch"]
 
 # Elements in one working buffer: as large as the second-level cache likes, and on an accelerator as large as
 # keeps its cores busy.
-_BUFFER_ELEMENTS = {"cpu": 2**19}
+_BUFFER_ELEMENTS = {"cpu": 2**20}
 _BUFFER_ELEMENTS_ACCELERATOR = 2**24
 
 
@@ -35,12 +34,12 @@ def pixel_cross_entropy(
     id_maps: Tensor,
     *,
     class_weights: Tensor | None = None,
-    normalise: Normalise = "image",
+    average: Average = "image",
 ) -> Tensor:
     """Return the cross-entropy of bilinearly upsampled logits, without ever holding them at full size.
 
     Equal to ``F.cross_entropy(F.interpolate(logits, (H, W), mode="bilinear"), id_maps, ignore_index=255)``
-    for ``normalise="batch"``. With ``"image"`` each image is averaged over its own labelled pixels and the
+    for ``average="batch"``. With ``"image"`` each image is averaged over its own labelled pixels and the
     images are averaged: what a batch of one image with accumulation computes (benchmark protocol), and the
     same number however a batch is cut into micro-batches or spread over processes.
 
@@ -51,7 +50,7 @@ def pixel_cross_entropy(
         id_maps: (B, H, W) integer class ids ``0..K-1``; 255 = ignored.
         class_weights: (K,) float weight of each class, or None for all ones. Normalised as in
             ``F.cross_entropy``: by the sum of the weights of the pixels that count.
-        normalise: ``"image"`` or ``"batch"`` (this process's batch).
+        average: ``"image"`` or ``"batch"`` (this process's batch).
 
     Returns:
         Scalar. An image without any labelled pixel contributes 0, and counts as an image.
@@ -59,18 +58,17 @@ def pixel_cross_entropy(
     Raises:
         LabelError: an id is neither a class nor 255. On a GPU, where looking would stall the queue, the loss
             is NaN instead.
-        RecipeError: ``class_weights`` has another length than K, or ``normalise`` is unknown.
+        RecipeError: ``class_weights`` has another length than K, or ``average`` is unknown.
     """
     num_classes = logits.shape[1]
-    if normalise not in ("image", "batch"):
-        raise RecipeError(f"normalise is {normalise!r}; allowed are 'image' and 'batch'.")
+    check_average(average)
     if id_maps.device.type == "cpu":
         _check_ids(id_maps, num_classes)
     with torch.autocast(device_type=logits.device.type, enabled=False):
         if logits.dtype != torch.float64:
             logits = logits.float()
         weight_of_id = _weight_table(class_weights, num_classes, logits)
-        loss: Tensor = _UpsampledCrossEntropy.apply(logits, id_maps, weight_of_id, normalise)
+        loss: Tensor = _UpsampledCrossEntropy.apply(logits, id_maps, weight_of_id, average)
     return loss
 
 
@@ -78,9 +76,9 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     """Keeps the gradient that the forward pass computed along with the loss."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, id_maps: Tensor, weight_of_id: Tensor, normalise: str) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, id_maps: Tensor, weight_of_id: Tensor, average: str) -> Tensor:
         loss, gradient = _loss_and_gradient(
-            logits, id_maps, weight_of_id, normalise, with_gradient=ctx.needs_input_grad[0]
+            logits, id_maps, weight_of_id, average, with_gradient=ctx.needs_input_grad[0]
         )
         ctx.save_for_backward(*([] if gradient is None else [gradient]))
         return loss
@@ -137,7 +135,9 @@ def _axis_plan(cells: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     # Image row y lies at grid position ((2y + 1) h - H) / 2H; all in integers, so that no row is lost to
     # rounding when the ratio is not whole.
     cell = torch.arange(-1, cells + 1, device=like.device)
-    first = -((cells - (2 * cell + 1) * size) // (2 * cells))  # first row at or after the cell's upper grid row
+    first = -(
+        (cells - (2 * cell + 1) * size) // (2 * cells)
+    )  # first row at or after the cell's upper grid row
     rows = first[:-1, None] + torch.arange(-(-size // cells), device=like.device)
     exists = (rows >= 0) & (rows < size) & (rows < first[1:, None])
     numerator = (2 * rows + 1) * cells - size - 2 * cell[:-1, None] * size
@@ -160,7 +160,7 @@ def _fold_edges(tensor: Tensor, dim: int) -> Tensor:
 
 
 def _loss_and_gradient(
-    logits: Tensor, id_maps: Tensor, weight_of_id: Tensor, normalise: str, *, with_gradient: bool
+    logits: Tensor, id_maps: Tensor, weight_of_id: Tensor, average: str, *, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return the loss and, if asked for, its gradient (B, K, h, w) with respect to the grid's logits."""
     B, K, h, w = logits.shape
@@ -174,10 +174,7 @@ def _loss_and_gradient(
     ids = ids.view(B, *rows.shape, columns.numel())  # B h+1 phases W'
     weights = torch.stack([_look_up(weight_of_id, image_ids) for image_ids in ids])
     total = weights.sum((1, 2, 3), keepdim=True)  # B 1 1 1
-    if normalise == "batch":
-        total = total.sum(0, keepdim=True)
-    else:
-        total = total * B
+    total = total.sum(0, keepdim=True) if average == "batch" else total * B
     weights /= torch.where(total == 0, torch.ones_like(total), total)
 
     budget = _BUFFER_ELEMENTS.get(logits.device.type, _BUFFER_ELEMENTS_ACCELERATOR)
@@ -241,7 +238,7 @@ def _cells_loss(
 
 
 def _narrow(grad_wide: Tensor, column_fraction: Tensor) -> Tensor:
-    """Transpose of the upsampling along the width, and of repeating the edges: (b, h+2, K, W') -> (b, h, K, w)."""
+    """Transpose of upsampling the width and repeating the edges: (b, h+2, K, W') -> (b, h, K, w)."""
     by_cell = grad_wide.unflatten(3, column_fraction.shape)  # b h+2 K w+1 phases
     right = (by_cell * column_fraction).sum(-1)
     left = by_cell.sum(-1) - right

@@ -9,28 +9,28 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from vfmseg.report import svg
 from vfmseg.report.numbers import compact, percent
 
 Point = tuple[float, float]
 _Scale = Callable[[float], float]
 
-WIDTH, HEIGHT = 360, 210
+WIDTH, HEIGHT = 360, 200
 """Size of a line chart in its own units; shown at about this many pixels, so that its text stays readable."""
-_LEFT, _RIGHT, _BOTTOM = 46, 12, 34
+_LEFT, _RIGHT, _BOTTOM = 46, 14, 22
 _MOST_POINTS = 300
 _MOST_DOTS = 40
 _NUMBERED_CELLS, _DRAWN_CELLS = 20, 40
 """Up to so many classes a heat map prints its percentages, and draws its cells one by one."""
-_RIGHT_RGB, _WRONG_RGB = (47, 111, 237), (226, 104, 28)
+_RIGHT_RGB, _WRONG_RGB = (47, 111, 237), (207, 90, 16)
 """Blue on the diagonal, orange off it: told apart also with red-green colour blindness."""
 
 
@@ -66,29 +66,28 @@ def line_chart(
     steps = [step for one in series for step, _ in one.points]
     values = [value for one in series for _, value in one.points] + ([baseline[1]] if baseline else [])
     ticks = nice_ticks(min(0.0, *values), max(0.0, *values))
-    first, last = min(steps), max(steps)
+    last = max(steps)
     top = 30 if len(series) > 1 else 14
     low, high = ticks[0], ticks[-1]
 
     def x(step: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * ((step - first) / (last - first) if last > first else 0.5)
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / max(last, 1)
 
     def y(value: float) -> float:
         return HEIGHT - _BOTTOM - (HEIGHT - _BOTTOM - top) * (value - low) / (high - low)
 
     parts = [Markup()]
     for tick in ticks:
-        parts.append(_line("grid", _LEFT, y(tick), WIDTH - _RIGHT, y(tick)))
-        parts.append(_text(write(tick), _LEFT - 6, y(tick) + 4, "tick", anchor="end"))
-    step_ticks = [t for t in nice_ticks(first, last) if first <= t <= last] if last > first else [first]
-    for tick in step_ticks:
-        parts.append(_line("grid mark", x(tick), HEIGHT - _BOTTOM, x(tick), HEIGHT - _BOTTOM + 4))
-        parts.append(_text(compact(tick), x(tick), HEIGHT - _BOTTOM + 16, "tick", anchor="middle"))
-    parts.append(_text("step", WIDTH - _RIGHT, HEIGHT - 4, "tick", anchor="end"))
+        parts.append(svg.line("grid", _LEFT, y(tick), WIDTH - _RIGHT, y(tick)))
+        parts.append(svg.text(write(tick), _LEFT - 6, y(tick) + 4, "tick", anchor="end"))
+    for tick in (t for t in nice_ticks(0, max(last, 1)) if t <= max(last, 1)):
+        parts.append(svg.line("grid mark", x(tick), HEIGHT - _BOTTOM, x(tick), HEIGHT - _BOTTOM + 4))
+        parts.append(svg.text(compact(tick), x(tick), HEIGHT - _BOTTOM + 16, "tick", anchor="middle"))
+    parts.append(svg.text("step", _LEFT - 14, HEIGHT - _BOTTOM + 16, "tick", anchor="end"))
     if baseline:
-        parts.append(_line("baseline", _LEFT, y(baseline[1]), WIDTH - _RIGHT, y(baseline[1])))
+        parts.append(svg.line("baseline", _LEFT, y(baseline[1]), WIDTH - _RIGHT, y(baseline[1])))
         label = f"{baseline[0]} {write(baseline[1])}"
-        parts.append(_text(label, WIDTH - _RIGHT, y(baseline[1]) - 5, "baseline-name", anchor="end"))
+        parts.append(svg.text(label, WIDTH - _RIGHT, y(baseline[1]) - 5, "baseline-name", anchor="end"))
     for place, one in enumerate(series):
         thinned = thin(one.points, _MOST_POINTS)
         long = smooth and len(one.points) >= 40
@@ -99,14 +98,20 @@ def line_chart(
         if len(one.points) <= _MOST_DOTS:
             for step, value in one.points:
                 tip = f"{one.name}: {write(value)} at step {step:,.0f}"
-                parts.append(_circle(x(step), y(value), 2.5, f"dot s{place}", tip))
+                parts.append(svg.circle(x(step), y(value), 2.5, f"dot s{place}", tip))
         if best == place:
             step, value = max(one.points, key=lambda point: (point[1], -point[0]))
             anchor = "end" if x(step) > WIDTH * 0.7 else "start" if x(step) < WIDTH * 0.3 else "middle"
             below = y(value) < top + 14
-            parts.append(_circle(x(step), y(value), 5, f"best s{place}", f"best: {write(value)}"))
+            parts.append(svg.circle(x(step), y(value), 5, f"best s{place}", f"best: {write(value)}"))
             parts.append(
-                _text(f"best {write(value)}", x(step), y(value) + (19 if below else -10), "best-name", anchor=anchor)
+                svg.text(
+                    f"best {write(value)}",
+                    x(step),
+                    y(value) + (19 if below else -10),
+                    "best-name",
+                    anchor=anchor,
+                )
             )
     if len(series) > 1:
         parts.append(_legend([one.name for one in series]))
@@ -118,7 +123,7 @@ def line_chart(
     )
     if baseline:
         said += f". {baseline[0]}: {write(baseline[1])}"
-    return _svg(f"{title} over steps", said, WIDTH, HEIGHT, Markup().join(parts), "chart")
+    return svg.drawing(f"{title} over steps", said, WIDTH, HEIGHT, Markup().join(parts), "chart")
 
 
 def heat_map(confusion: NDArray[np.int64], names: Sequence[str], *, said: str) -> Markup:
@@ -135,46 +140,59 @@ def heat_map(confusion: NDArray[np.int64], names: Sequence[str], *, said: str) -
     classes = len(names)
     truth = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, truth, out=np.zeros(confusion.shape), where=truth > 0)
-    cell = 34 if classes <= 12 else 29 if classes <= _NUMBERED_CELLS else 18 if classes <= _DRAWN_CELLS else 10
+    cell = (
+        34 if classes <= 12 else 29 if classes <= _NUMBERED_CELLS else 18 if classes <= _DRAWN_CELLS else 10
+    )
     text = 11.5 if classes <= _NUMBERED_CELLS else min(11.5, cell - 1)
     labels = [_clipped(name) for name in names]
-    margin = 12 + text * 0.58 * max(map(len, labels))
+    margin = max(104.0, 12 + text * 0.58 * max(map(len, labels)))
     around = classes > _DRAWN_CELLS
-    left, top, side = margin + 22, margin + 22, classes * cell
+    left, top, side = margin, margin, classes * cell
     width, height = left + side + (margin if around else 4), top + side + (margin if around else 4)
 
     parts = [
-        _text("predicted as", left + side / 2, 13, "axis", anchor="middle"),
-        _text("ground truth", 13, top + side / 2, "axis", anchor="middle", rotate=-90),
+        svg.text("predicted as →", left - 8, top - 26, "axis", anchor="end"),
+        svg.text("ground truth ↓", left - 8, top - 9, "axis", anchor="end"),
     ]
     for place, (label, name) in enumerate(zip(labels, names, strict=True)):
         middle = (place + 0.5) * cell
         size = f"font-size:{text:g}px"
-        parts.append(_text(label, left - 6, top + middle + text * 0.36, "name", "end", style=size, tip=name))
-        parts.append(_text(label, left + middle + text * 0.36, top - 6, "name", rotate=-90, style=size, tip=name))
+        parts.append(svg.text(label, left - 6, top + middle + text * 0.36, "name", "end", style=size, tip=name))
+        parts.append(
+            svg.text(label, left + middle + text * 0.36, top - 6, "name", rotate=-90, style=size, tip=name)
+        )
         if around:
             across = left + side + 6
-            parts.append(_text(label, across, top + middle + text * 0.36, "name", style=size, tip=name))
+            parts.append(svg.text(label, across, top + middle + text * 0.36, "name", style=size, tip=name))
             down = top + side + 6
-            parts.append(_text(label, left + middle + text * 0.36, down, "name", "end", rotate=-90, style=size))
+            parts.append(
+                svg.text(label, left + middle + text * 0.36, down, "name", "end", rotate=-90, style=size)
+            )
     if around:
         parts.append(
             Markup(
                 '<image x="{}" y="{}" width="{}" height="{}" href="{}" preserveAspectRatio="none"'
                 ' style="image-rendering:pixelated"/>'
-            ).format(_trim(left), _trim(top), side, side, _raster(shares))
+            ).format(svg.trim(left), svg.trim(top), side, side, _raster(shares))
         )
     else:
         parts.append(_cells(shares, names, left, top, cell, numbered=classes <= _NUMBERED_CELLS))
     frame = '<rect class="frame" x="{}" y="{}" width="{}" height="{}"/>'
-    parts.append(Markup(frame).format(_trim(left), _trim(top), side, side))
-    return _svg("Confusion matrix", said, width, height, Markup().join(parts), "heat")
+    parts.append(Markup(frame).format(svg.trim(left), svg.trim(top), side, side))
+    return svg.drawing(
+        "Confusion matrix",
+        said,
+        width,
+        height,
+        Markup().join(parts),
+        "heat fits" if classes <= 12 else "heat",
+    )
 
 
 def bar(share: float | None, text: str) -> Markup:
-    """Return a table cell's content: its text over a bar as long as ``share`` of the cell (None: no bar)."""
-    length = "" if share is None else Markup('<i style="width:{:.1f}%"></i>').format(100 * share)
-    return Markup('<span class="bar">{}<b>{}</b></span>').format(length, text)
+    """Return a table cell's content: its text, then a bar of that share of what is left (None: no bar)."""
+    length = "" if share is None else Markup('<i><i style="width:{:.1f}%"></i></i>').format(100 * share)
+    return Markup('<span class="bar"><b>{}</b>{}</span>').format(text, length)
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -222,11 +240,11 @@ def _cells(
             drawn.append(
                 Markup(
                     '<rect class="{}" x="{}" y="{}" width="{}" height="{}" fill-opacity="{:.2f}"><title>{}</title></rect>'
-                ).format(kind, _trim(x), _trim(y), cell, cell, _shade(share), tip)
+                ).format(kind, svg.trim(x), svg.trim(y), cell, cell, _shade(share), tip)
             )
             if numbered and share >= 0.005:
-                ink = "number strong" if _shade(share) > 0.55 else "number"
-                drawn.append(_text(f"{100 * share:.0f}", x + cell / 2, y + cell / 2 + 4, ink, "middle"))
+                ink = "number strong" if _shade(share) > 0.85 else "number"
+                drawn.append(svg.text(f"{100 * share:.0f}", x + cell / 2, y + cell / 2 + 4, ink, "middle"))
     return Markup().join(drawn)
 
 
@@ -253,54 +271,12 @@ def _clipped(name: str, most: int = 20) -> str:
 def _legend(names: Sequence[str]) -> Markup:
     parts, x = [], float(_LEFT)
     for place, name in enumerate(names):
-        parts.append(_line(f"line s{place}", x, 10, x + 16, 10))
-        parts.append(_text(name, x + 21, 14, "tick"))
+        parts.append(svg.line(f"line s{place}", x, 10, x + 16, 10))
+        parts.append(svg.text(name, x + 21, 14, "tick"))
         x += 34 + 6.3 * len(name)
     return Markup().join(parts)
 
 
 def _polyline(points: Sequence[Point], x: _Scale, y: _Scale, kind: str) -> Markup:
-    path = " ".join(f"{_trim(x(step))},{_trim(y(value))}" for step, value in points)
+    path = " ".join(f"{svg.trim(x(step))},{svg.trim(y(value))}" for step, value in points)
     return Markup('<polyline class="{}" points="{}"/>').format(kind, path)
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    coordinates = (_trim(x1), _trim(y1), _trim(x2), _trim(y2))
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, *coordinates)
-
-
-def _circle(x: float, y: float, radius: float, kind: str, tip: str) -> Markup:
-    pattern = Markup('<circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>')
-    return pattern.format(kind, _trim(x), _trim(y), radius, tip)
-
-
-def _text(
-    text: str,
-    x: float,
-    y: float,
-    kind: str,
-    anchor: str = "start",
-    *,
-    rotate: int = 0,
-    style: str = "",
-    tip: str = "",
-) -> Markup:
-    turn = Markup(' transform="rotate({} {} {})"').format(rotate, _trim(x), _trim(y)) if rotate else ""
-    styled = Markup(' style="{}"').format(style) if style else ""
-    hint = Markup("<title>{}</title>").format(tip) if tip and tip != text else ""
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}"{}{}>{}{}</text>').format(
-        kind, _trim(x), _trim(y), anchor, turn, styled, hint, text
-    )
-
-
-def _svg(title: str, said: str, width: float, height: float, body: Markup, kind: str) -> Markup:
-    name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    return Markup(
-        '<svg class="{kind}" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" height="{h:.0f}" role="img"'
-        ' aria-labelledby="{name}-title {name}-said"><title id="{name}-title">{title}</title>'
-        '<desc id="{name}-said">{said}</desc>{body}</svg>'
-    ).format(kind=kind, w=width, h=height, name=name, title=title, said=escape(said), body=body)
-
-
-def _trim(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.report.numbers import percent
-from vfmseg.report.run_folder import History, RunRecord
-
-Level = Literal["problem", "warning", "note"]
+from vfmseg.report.run_folder import Finding, History, Level, RunRecord
 
 _SLOW_LOADING = 0.2
 """Share of the time spent waiting for data from which it is worth saying so."""
 _FORGETTING = 0.01
 """Fall of the mIoU from its best to its last value from which it is worth saying so."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know about a run."""
-
-    level: Level
-    text: str
-    items: tuple[str, ...] = ()
-    """What the text counts, listed in full."""
 
 
 def find(run: RunRecord, scores: SegmentationScores | None, baseline: float | None) -> list[Finding]:
@@ -35,7 +20,7 @@ def find(run: RunRecord, scores: SegmentationScores | None, baseline: float | No
         scores: Of its validation, or None where there was none.
         baseline: mIoU of predicting the most frequent class, 0..1.
     """
-    found = [*_missing(run), *_skipped(run)]
+    found = [*run.noted, *_missing(run), *_skipped(run)]
     if run.history is not None:
         found += _of_history(run, run.history)
     if scores is not None:
@@ -57,7 +42,10 @@ def _missing(run: RunRecord) -> list[Finding]:
         )
     if run.validation is None:
         found.append(
-            Finding("warning", "validation.json is not there: no validation has finished, so nothing is scored yet.")
+            Finding(
+                "warning",
+                "validation.json is not there: no validation has finished, so nothing is scored yet.",
+            )
         )
     if run.history is None:
         found.append(Finding("warning", "metrics.csv is missing, so there are no curves."))
@@ -69,7 +57,13 @@ def _missing(run: RunRecord) -> list[Finding]:
         lost = [one.picture for one in run.validation.images if one.picture]
         lost = [picture for picture in lost if not (run.folder / picture).is_file()]
         if lost:
-            found.append(Finding("warning", f"{_count(len(lost), 'picture')} named in validation.json not found", tuple(lost)))
+            found.append(
+                Finding(
+                    "warning",
+                    f"{_count(len(lost), 'picture')} named in validation.json not found",
+                    tuple(lost),
+                )
+            )
     return found
 
 
@@ -88,7 +82,10 @@ def _skipped(run: RunRecord) -> list[Finding]:
 
 def _of_history(run: RunRecord, history: History) -> list[Finding]:
     found = [
-        Finding("warning", f"{column} was not a number in {_count(count, 'row')} of metrics.csv, first at step {first:,}")
+        Finding(
+            "warning",
+            f"{column} was not a number in {_count(count, 'row')} of metrics.csv, first at step {first:,}",
+        )
         for column, (count, first) in history.not_finite.items()
     ]
     waits = [share for _, share in history.columns.get("data_wait_share", ())]
@@ -135,7 +132,9 @@ def _of_scores(run: RunRecord, scores: SegmentationScores, baseline: float | Non
         name for name, pixels, iou in zip(scores.names, truth, scores.iou, strict=True) if pixels and iou == 0
     )
     if never:
-        found.append(Finding("warning", f"{_count(len(never), 'class', 'classes')} never found (IoU 0)", never))
+        found.append(
+            Finding("warning", f"{_count(len(never), 'class', 'classes')} never found (IoU 0)", never)
+        )
     if scores.absent_classes:
         found.append(
             Finding(

@@ -14,6 +14,11 @@ def percent(share: float | None, digits: int | None = None) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
+def points(share: float | None) -> str:
+    """Return 0.713 as ``"71.3"``, for tables whose unit stands elsewhere; None as ``"–"``."""
+    return percent(share, 1).removesuffix("\u00a0%")
+
+
 def compact(value: float) -> str:
     """Return at most three significant digits with k, M or G: 20000 as ``"20k"``, 0.0001 as ``"1e-4"``."""
     size = abs(value)

@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vfmseg.errors import CheckpointError
 
 RECIPE_FILE = "recipe.yaml"
+Level = Literal["problem", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class History:
         """Return the latest value of a column, or None where it was never logged."""
         values = self.columns.get(column, ())
         return values[-1][1] if values else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a run."""
+
+    level: Level
+    text: str
+    items: tuple[str, ...] = ()
+    """What the text counts, listed in full."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,8 @@ class RunRecord:
     validation: ValidationRecord | None
     overlays: dict[str, tuple[tuple[int, Path], ...]]
     """Per validation image that is drawn again and again: its (step, picture) pairs, by step."""
+    noted: tuple[Finding, ...]
+    """What the run itself noted in ``findings.json``, such as images it skipped."""
 
     def setting(self, dotted: str) -> Any:
         """Return a value of the recipe by its dotted name, such as ``"encoder.name"``, or None."""
@@ -122,24 +135,40 @@ def read_run(folder: str | Path) -> RunRecord:
         folder=folder,
         recipe=recipe,
         recipe_text=recipe_text,
-        environment=_read_json(folder / "environment.json"),
+        environment=_read_object(folder / "environment.json"),
         history=_read_history(folder / "metrics.csv"),
-        result=_read_json(folder / "result.json"),
+        result=_read_object(folder / "result.json"),
         validation=_read_validation(folder / "validation.json"),
         overlays=_find_overlays(folder / "predictions"),
+        noted=_read_findings(folder / "findings.json"),
     )
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _unreadable(path, f"it is not JSON ({error})") from error
-    if not isinstance(content, dict):
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    content = _read_json(path)
+    if content is not None and not isinstance(content, dict):
         raise _unreadable(path, f"it holds a {type(content).__name__}, not an object")
     return content
+
+
+def _read_findings(path: Path) -> tuple[Finding, ...]:
+    found = _read_json(path) or []
+    levels = get_args(Level)
+    if not isinstance(found, list) or any(
+        one.get("level") not in levels or "text" not in one for one in found
+    ):
+        shape = '[{"level": "warning", "text": "...", "items": ["..."]}]'
+        raise _unreadable(path, f"it is not of the form {shape} with the levels {', '.join(levels)}")
+    return tuple(Finding(one["level"], one["text"], tuple(one.get("items", ()))) for one in found)
 
 
 def _read_history(path: Path) -> History | None:
@@ -154,7 +183,9 @@ def _read_history(path: Path) -> History | None:
             raise _unreadable(path, "its first line names no column 'step'")
         for row in reader:
             if reader.restkey in row:
-                raise _unreadable(path, f"line {reader.line_num} has more cells than the first line has columns")
+                raise _unreadable(
+                    path, f"line {reader.line_num} has more cells than the first line has columns"
+                )
             # a row that is being written just now may lack its last cells, which DictReader gives as None
             cells = {name: _number(path, reader.line_num, name, text) for name, text in row.items() if text}
             step = cells.pop("step", math.nan)
@@ -175,11 +206,13 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise _unreadable(path, f"line {line}, column {column!r} holds {text!r}, which is no number") from error
+        raise _unreadable(
+            path, f"line {line}, column {column!r} holds {text!r}, which is no number"
+        ) from error
 
 
 def _read_validation(path: Path) -> ValidationRecord | None:
-    content = _read_json(path)
+    content = _read_object(path)
     if content is None:
         return None
     missing = [key for key in ("class_names", "colours", "confusion", "images") if key not in content]
@@ -216,5 +249,7 @@ def _find_overlays(predictions: Path) -> dict[str, tuple[tuple[int, Path], ...]]
 
 
 def _unreadable(path: Path, reason: str) -> CheckpointError:
-    way_out = "Restore it" if path.name == RECIPE_FILE else "Restore it, or remove it to get a report without it"
+    way_out = (
+        "Restore it" if path.name == RECIPE_FILE else "Restore it, or remove it to get a report without it"
+    )
     return CheckpointError(f"{str(path)!r} cannot be read: {reason}. {way_out}.")

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
 
-from vfmseg.data.catalog import open_dataset
 from vfmseg.data.collate import collate_batch
-from vfmseg.data.dataset import SegmentationDataset
+from vfmseg.data.dataset import SegmentationDataset, open_dataset
 from vfmseg.data.scenes import ensure_scenes
 from vfmseg.errors import RecipeError, ResourceError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
@@ -92,8 +91,11 @@ def open_splits(recipe: Recipe, say: Say) -> Splits:
     )
     for name, split in (("training", splits.train), ("validation", splits.val)):
         if split.skipped:
-            shown = ", ".join(split.skipped[:3])
-            say(f"data: {len(split.skipped)} {name} images are left out, as asked ({shown} …)")
+            say(f"data: {len(split.skipped)} {name} files are left out, as asked:")
+            for one in split.skipped[:10]:
+                say(f"  {one.name}: {one.reason}")
+            if len(split.skipped) > 10:
+                say(f"  and {len(split.skipped) - 10} more; `vfmseg check-data` lists them all")
     return splits
 
 

@@ -100,6 +100,8 @@ def fit(
     segmenter = build_model(chosen, splits.label_space.num_classes)
     if chosen.init_from and resume_file is None:
         start_from(segmenter, chosen, splits.label_space, say)
+    for line in segmenter.encoder.weights_report.lines():
+        say(f"encoder: {line}")
     parameters = count_parameters(segmenter)
     say(
         f"model: {chosen.encoder.name} ({chosen.tuning.method}) + {chosen.decoder.name}, "

@@ -10,16 +10,28 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
+from pydantic_core import PydanticCustomError
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-StepsOrFraction = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, le=1)]
+
+def _no_switch(value: Any) -> Any:
+    """Refuse true and false where a number is meant: an option typed without its value is `true`."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_number", "Input should be a number, not a switch; give it a value")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_switch)]
+Float = Annotated[float, BeforeValidator(_no_switch), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+StepsOrFraction = Annotated[Int, Field(gt=0)] | Annotated[Float, Field(gt=0, le=1)]
 SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]
 
 
@@ -90,7 +102,7 @@ class ScenesRecipe:
     """Pictures held out."""
     domain: Literal["day", "dusk", "fog", "new-style"] = "day"
     """Light and look of both splits."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Other seeds give other streets."""
 
 
@@ -140,13 +152,13 @@ class TrainingRecipe:
     """Images an optimiser step: batch_size × devices × accumulation."""
     learning_rate: PositiveFloat = 1e-4
     """AdamW's peak rate for the decoder."""
-    encoder_lr_factor: Annotated[float, Field(ge=0)] = 0.1
+    encoder_lr_factor: NonNegativeFloat = 0.1
     """The encoder learns at this times `learning_rate`."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    layer_decay: Annotated[Float, Field(gt=0, le=1)] = 1.0
     """Each block below the last learns at this times the rate of the one above; 1 = all alike."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    weight_decay: NonNegativeFloat = 0.05
     """AdamW's decay, on every parameter as the papers do."""
-    poly_power: Annotated[float, Field(ge=0)] = 0.9
+    poly_power: NonNegativeFloat = 0.9
     """Exponent of the polynomial decay to zero at the last step."""
     warmup: Fraction = 0.0
     """Share of the run in which the rate rises linearly from zero."""
@@ -222,7 +234,7 @@ class Recipe:
     """Checkpoint whose weights the run starts from; a class head of other classes is started anew, and said so."""
     load_class_head: bool = True
     """Take the class head from `init_from` where its classes are the data's."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Decides initial weights, order, augmentation and dropout."""
 
 

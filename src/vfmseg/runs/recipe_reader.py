@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,12 @@ def read_recipe(
         tree = _nested(source)
     else:
         path = find_recipe(source)
-        name, tree = path.stem, _read_yaml(path)
+        name, tree = path.stem, _nested(_read_yaml(path))
         _resolve_data_path(tree, path)
     given = _nested(overrides or {})
     _lay_over(tree, given)
+    if isinstance(tree.get("decoder"), dict):
+        tree["decoder"].setdefault("name", LinearRecipe().name)
     try:
         recipe = TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
@@ -130,17 +134,25 @@ def _collect(kind: Any, prefix: str, found: dict[str, tuple[str, str]]) -> None:
             _collect(hint, f"{prefix}{one.name}.", found)
         elif f"{prefix}{one.name}" != "decoder":
             default = one.default_factory() if callable(one.default_factory) else one.default
-            found.setdefault(f"{prefix}{one.name}", (str(default), documentation.get(one.name, "")))
+            shown = default if isinstance(default, str) else json.dumps(default)
+            found.setdefault(f"{prefix}{one.name}", (shown, documentation.get(one.name, "") + _choices(hint)))
+
+
+def _choices(hint: Any) -> str:
+    """Return the words a field may hold, where it is a choice between words."""
+    words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    return f" One of: {', '.join(words)}." if len(words) > 1 else ""
 
 
 def _field_documentation(source: str) -> dict[str, str]:
     """Return the string under each annotated field of a class, from its source."""
     import ast
     import inspect
+    import itertools
 
     body = typing.cast(ast.ClassDef, ast.parse(inspect.cleandoc(source)).body[0]).body
     found = {}
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         if (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
@@ -184,18 +196,25 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             node[parent] = {}
             node = node[parent]
         node[leaf] = inner
-        _lay_over(tree, top)
+        _merge(tree, top)
     return tree
 
 
 def _lay_over(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Write ``over`` into ``tree``, key by key; a decoder of another name replaces the whole decoder."""
+    before, after = tree.get("decoder"), over.get("decoder")
+    if isinstance(before, dict) and isinstance(after, Mapping):
+        name = before.get("name", LinearRecipe().name)
+        if after.get("name", name) != name:
+            before.clear()
+    _merge(tree, over)
+
+
+def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
         current = tree.get(key)
         if isinstance(current, dict) and isinstance(value, Mapping):
-            if key == "decoder" and "name" in value and value["name"] != current.get("name", "linear"):
-                current.clear()
-            _lay_over(current, value)
+            _merge(current, value)
         else:
             tree[key] = dict(value) if isinstance(value, Mapping) else value
 
@@ -211,13 +230,16 @@ def _describe(error: ValidationError, source: object) -> str:
         path = ".".join(location)
         if one["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             message = f"unknown key {path!r}.{_nearest_key(path, known)}"
-        elif one["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            given = one["input"].get("name") if isinstance(one["input"], dict) else one["input"]
+        elif one["type"] == "union_tag_invalid":
+            given = one["input"]["name"]
             message = (
                 f"decoder.name {given!r} is unknown; allowed: {', '.join(_DECODERS)}."
                 f"{nearest(str(given), _DECODERS)}"
             )
             path = "decoder.name"
+        elif one["type"] in ("dataclass_type", "model_attributes_type"):
+            inside = [key for key in known if key.startswith(f"{path}.")]
+            message = f"{path} = {one['input']!r}: a section has keys of its own, such as {inside[0]}"
         else:
             message = f"{path} = {one['input']!r}: {one['msg'][0].lower()}{one['msg'][1:]}"
         leaves.setdefault(path, []).append(message)
@@ -225,7 +247,7 @@ def _describe(error: ValidationError, source: object) -> str:
     for messages in leaves.values():
         # a value that fits no member of a union is reported once per member: join what would be allowed
         first, *others = messages
-        extra = [m.split(": ", 1)[1] for m in others if ": " in m]
+        extra = dict.fromkeys(m.split(": ", 1)[1] for m in others if ": " in m and m != first)
         lines.append(first + "".join(f", or {e}" for e in extra))
     return _listed(source, lines)
 
@@ -238,15 +260,23 @@ def _nearest_key(path: str, known: Mapping[str, object]) -> str:
     inside = f"{parent}." if parent else ""
     neighbours = {inside + key[len(inside) :].split(".")[0] for key in known if key.startswith(inside)}
     elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
-    return f" Did you mean {', '.join(elsewhere)}?" if elsewhere else nearest(path, neighbours)
+    meant = elsewhere or _like(leaf, neighbours) or _like(leaf, known)
+    return f" Did you mean {', '.join(meant)}?" if meant else ""
+
+
+def _like(leaf: str, candidates: Iterable[str]) -> list[str]:
+    """Return up to three dotted candidates whose last word is nearly ``leaf``, the nearest first."""
+    by_leaf = {key.rpartition(".")[2]: key for key in sorted(candidates)}
+    return [by_leaf[word] for word in difflib.get_close_matches(leaf.lower(), by_leaf, n=3, cutoff=0.6)]
 
 
 _DECODERS = ("linear", "mask2former")
+_UNION_TAGS = ("int", "float", "bool", "str", "constrained-int", "constrained-float", "literal")
 
 
 def _is_union_tag(part: str) -> bool:
     """Whether a piece of pydantic's location names a member of a union, not a key."""
-    return "[" in part or part in ("int", "float", "str", "constrained-int", "constrained-float", "literal")
+    return "[" in part or part in _UNION_TAGS
 
 
 def _listed(source: object, lines: list[str]) -> str:

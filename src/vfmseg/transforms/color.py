@@ -1,9 +1,9 @@
-"""Turns the pixels of an image into brighter, flatter, more or less colourful ones: the training colour jitter.
+"""Turns the pixels of an image into brighter, flatter or more colourful ones: the training colour jitter.
 
 The result equals torchvision's ``adjust_*`` functions on uint8 tensors value for value, at a fraction of
 their cost: brightness and contrast are one 256-entry table, saturation works on planes, and hue moves only
-the middle channel of each pixel (see :func:`rotate_hue`). What is drawn (:class:`ColorDraws`) is separate from
-how it is applied (:func:`adjust_color`), which is a pure function.
+the middle channel of each pixel (see :func:`rotate_hue`). What is drawn (:class:`ColorDraws`) stands apart
+from how it is applied (:func:`adjust_color`), which is a pure function.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2.functional import adjust_hue
 
+from vfmseg.transforms.geometry import Window, cut
+
 Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB, or one (H, W) plane of it."""
-Region = tuple[slice, slice]
-"""Rows and columns, in pixels."""
 
 _BLOCK_PIXELS = 1 << 17
 """Planes are worked on in blocks of about this many pixels, so that temporaries stay in the cache."""
@@ -40,12 +40,12 @@ class ColorDraws:
     saturation: float | None = None
     """Scales the distance to the pixel's grey."""
     hue: float | None = None
-    """Fraction of the colour circle in [-0.5, 0.5] by which hues turn."""
+    """Fraction of the colour circle in (-1/6, 1/6) by which hues turn."""
     contrast_first: bool = True
     """Whether contrast comes before saturation and hue, or after them."""
 
 
-def adjust_color(pixels: Pixels, draws: ColorDraws, region: Region | None = None) -> Pixels:
+def adjust_color(pixels: Pixels, draws: ColorDraws, region: Window | None = None) -> Pixels:
     """Return the jittered pixels of ``region``, as if the whole image had been jittered and then cut.
 
     Brightness comes first, then contrast, saturation and hue in the drawn order. Contrast refers to the mean
@@ -54,27 +54,27 @@ def adjust_color(pixels: Pixels, draws: ColorDraws, region: Region | None = None
     Args:
         pixels: (H, W, 3) uint8 RGB; not changed.
         draws: the factors.
-        region: rows and columns wanted; None means all.
+        region: what is wanted; None means all.
 
     Returns:
-        (rows, columns, 3) uint8; a view of ``pixels`` where nothing was to be done.
+        (height, width, 3) uint8 of the region; a view of ``pixels`` where nothing was to be done.
     """
-    wanted = region if region is not None else (slice(None), slice(None))
+    wanted = pixels if region is None else cut(pixels, region)
     has_chroma = draws.saturation is not None or draws.hue is not None
-    table = _blend_table(0.0, draws.brightness)
-    if draws.contrast is not None and (draws.contrast_first or not has_chroma):
-        contrast = _blend_table(mean_grey(_look_up(pixels, table)), draws.contrast)
-        table = contrast if table is None else contrast[table]
-    if not has_chroma:
-        return _look_up(pixels[wanted], table)
-    if draws.contrast is not None and not draws.contrast_first:
+    table = None if draws.brightness is None else _blend_table(0.0, draws.brightness)
+    if draws.contrast is not None and has_chroma and not draws.contrast_first:
         whole = _adjust_chroma(_look_up(pixels, table), draws)
-        return _look_up(whole[wanted], _blend_table(mean_grey(whole), draws.contrast))
-    return _adjust_chroma(_look_up(pixels[wanted], table), draws)
+        last_table = _blend_table(mean_grey(whole), draws.contrast)
+        return _look_up(whole if region is None else cut(whole, region), last_table)
+    if draws.contrast is not None:
+        contrast_table = _blend_table(mean_grey(_look_up(pixels, table)), draws.contrast)
+        table = contrast_table if table is None else contrast_table[table]
+    jittered = _look_up(wanted, table)
+    return _adjust_chroma(jittered, draws) if has_chroma else jittered
 
 
 def grey_plane(red: Pixels, green: Pixels, blue: Pixels) -> Pixels:
-    """Return ``floor(0.2989 r + 0.587 g + 0.114 b)`` of three (H, W) uint8 planes, rounded as torchvision does.
+    """Return ``floor(0.2989 r + 0.587 g + 0.114 b)`` of three (H, W) uint8 planes, rounded as in torchvision.
 
     Where the exact value is an integer, float32 decides on which side it falls, hence torch's own operators.
     """
@@ -187,10 +187,8 @@ def _adjust_chroma(pixels: Pixels, draws: ColorDraws) -> Pixels:
     return adjusted
 
 
-def _blend_table(background: float, factor: float | None) -> Pixels | None:
-    """Return the 256 values of ``factor * x + (1 - factor) * background``, or None for no factor."""
-    if factor is None:
-        return None
+def _blend_table(background: float, factor: float) -> Pixels:
+    """Return ``factor * x + (1 - factor) * background`` for the 256 levels x, clamped and truncated."""
     levels = torch.arange(256, dtype=torch.float32).mul_(factor)
     blended = levels.add_(torch.full((1,), background), alpha=1.0 - factor)
     return blended.clamp_(0, 255).numpy().astype(np.uint8)

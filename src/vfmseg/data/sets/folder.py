@@ -1,6 +1,6 @@
 """Folders of images and masks that people make themselves: the words by which their layouts are known.
 
-``layouts.py`` reads a listing with these words; ``description.py`` reads the YAML file that names the classes.
+``layouts.py`` reads a listing with these words; ``description.py`` reads the YAML file with the classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ DESCRIPTION_FILES: Final = ("dataset.yaml", "data.yaml")
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
-IMAGE_WORDS: Final = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb", "leftimg8bit", "photos"})
+IMAGE_WORDS: Final = frozenset(
+    {"image", "images", "img", "imgs", "jpegimages", "rgb", "leftimg8bit", "photos"}
+)
 """Parts of folder names that say: images below."""
 
 LABEL_WORDS: Final = frozenset(

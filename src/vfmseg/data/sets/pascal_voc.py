@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 segmentation (Everingham et al., IJCV 2015): 20 classes and background, no extra SBD labels."""
+"""PASCAL VOC 2012 segmentation (Everingham et al., IJCV 2015): 20 classes and background, without SBD."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class QueryMaskedAttention(nn.Module):
 
         Args:
             tokens: (B, N, C).
-            rope: rotary table of the patches, sines then cosines (h*w, 2*D), or a head each (heads, h*w, 2*D).
+            rope: rotary table of the patches, sines then cosines: (h*w, 2D), or (heads, h*w, 2D).
             attn_mask: (B, Q, h*w) bool, True = query may attend to patch; the queries are the first tokens,
                 the patches the last. Not timm's N x N mask.
             is_causal: part of timm's call; images have no order, so always False.
@@ -124,7 +124,9 @@ def replace_attention(blocks: Iterable[nn.Module]) -> bool:
     Rare timm blocks (parallel, differential) are left alone; they need :func:`full_mask`.
     """
     blocks = list(blocks)
-    if not all(type(b) in _BLOCKS and type(b.attn) in (Attention, AttentionRope, EvaAttention) for b in blocks):
+    if not all(
+        type(b) in _BLOCKS and type(b.attn) in (Attention, AttentionRope, EvaAttention) for b in blocks
+    ):
         return False
     for block in blocks:
         block.attn = QueryMaskedAttention(block.attn)

@@ -164,9 +164,7 @@ class Encoder(nn.Module, ABC):
         rotary = self._rotary_tables()
         for index in range(start, stop):
             if self._checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(
-                    self._run_block, index, tokens, rotary[index], mask, use_reentrant=False
-                )
+                tokens = checkpoint(self._run_block, index, tokens, rotary[index], mask, use_reentrant=False)
             else:
                 tokens = self._run_block(index, tokens, rotary[index], mask)
         return tokens

@@ -18,7 +18,7 @@ _DINOV3 = "DINOv3 License: read its terms before use; timm's copy asks for no ac
 class EncoderInfo:
     """What can be known of an encoder without building it."""
 
-    name: str
+    short: str
     """The word in a recipe: a short name, or an id of the Hugging Face hub."""
     timm_name: str
     """The architecture and weights in timm."""
@@ -28,9 +28,9 @@ class EncoderInfo:
     """Millions of parameters."""
     embed_dim: int
     num_blocks: int
-    image_size: int
+    native_size: int
     """Native size in pixels a side."""
-    patch_size: int
+    native_patch: int
     """Native patch in pixels a side."""
     licence: str
     """Of the weights."""
@@ -44,7 +44,7 @@ class EncoderInfo:
     @property
     def is_huggingface(self) -> bool:
         """Whether the weights are in the format of transformers, not timm's."""
-        return self.name == self.hub_id
+        return self.short == self.hub_id
 
     @property
     def source(self) -> str:
@@ -55,15 +55,15 @@ class EncoderInfo:
 def _of_timm(
     family: str, licence: str, *rows: tuple[str, str, float, int, int, int, int], note: str = ""
 ) -> list[EncoderInfo]:
-    """Return entries of one family; a row is name, timm name, parameters, C, blocks, image, patch."""
+    """Return entries of one family; a row is short name, timm name, parameters, C, blocks, image, patch."""
     return [
         EncoderInfo(
-            name, timm_name, family, millions, dim, depth, image, patch, licence,
+            short, timm_name, family, millions, dim, depth, image, patch, licence,
             # OpenAI's and Apple's QuickGELU variants share the files of the plain ones.
             hub_id=f"timm/{timm_name.replace('_quickgelu', '')}",
             note=note,
         )
-        for name, timm_name, millions, dim, depth, image, patch in rows
+        for short, timm_name, millions, dim, depth, image, patch in rows
     ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ _TIMM = [
         ("sam-b", "samvit_base_patch16.sa1b", 88.9, 768, 12, 1024, 16),
         ("sam-l", "samvit_large_patch16.sa1b", 307.4, 1024, 24, 1024, 16),
         ("sam-h", "samvit_huge_patch16.sa1b", 636.1, 1280, 32, 1024, 16),
-        note=f"{_UNNORMED}; the longer side a multiple of 32 patches; no queries among its tokens (eomt, vpt)",
+        note=f"{_UNNORMED}; the longer side a multiple of 32 patches; no queries among its tokens",
     ),
     *_of_timm(
         "PE", "apache-2.0",
@@ -232,8 +232,8 @@ _TIMM = [
 
 def _of_huggingface(rows: dict[str, str], note: str, *, gated: bool = False) -> list[EncoderInfo]:
     """Return entries for ids of the hub; ``rows`` gives the short name that is the same model."""
-    same = {info.name: info for info in _TIMM}
-    return [replace(same[s], name=i, hub_id=i, gated=gated, note=f"{s} {note}") for i, s in rows.items()]
+    same = {info.short: info for info in _TIMM}
+    return [replace(same[s], short=i, hub_id=i, gated=gated, note=f"{s} {note}") for i, s in rows.items()]
 
 
 _HUGGINGFACE = [
@@ -266,7 +266,7 @@ _HUGGINGFACE = [
     ),
 ]
 
-ENCODERS: dict[str, EncoderInfo] = {info.name: info for info in (*_TIMM, *_HUGGINGFACE)}
+ENCODERS: dict[str, EncoderInfo] = {info.short: info for info in (*_TIMM, *_HUGGINGFACE)}
 """By the word in a recipe, in the order of families."""
 
 
@@ -287,6 +287,7 @@ def find(name: str) -> EncoderInfo:
     if info is None:
         known = [*ENCODERS, *(i.timm_name for i in _TIMM)]
         raise RecipeError(
-            f"no encoder called {name!r} in the catalog.{nearest(name, known)} `vfmseg list encoders` shows all"
+            f"no encoder called {name!r} in the catalog.{nearest(name, known)} "
+            "`vfmseg list encoders` shows all"
         )
     return info

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import timm
 import torch
-from timm.layers import Attention, Mlp, PatchEmbed, RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
+from timm.layers import (
+    Attention,
+    Mlp,
+    PatchEmbed,
+    RotaryEmbeddingCat,
+    RotaryEmbeddingDinoV3,
+    RotaryEmbeddingMixed,
+)
 from timm.models import get_arch_pretrained_cfgs, split_model_name_tag
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -21,7 +28,7 @@ from torch import nn
 from vfmseg.errors import RecipeError, nearest
 from vfmseg.models.encoders.catalog import ENCODERS
 
-PlainViT = VisionTransformer | Eva | VisionTransformerSAM
+PlainViT: TypeAlias = VisionTransformer | Eva | VisionTransformerSAM
 
 OVERRIDES = (
     "embed_dim",
@@ -52,10 +59,11 @@ def check_timm_name(name: str) -> None:
             "names; any plain ViT of timm goes by its timm name, a DINOv2 or DINOv3 of the Hugging Face hub "
             "by its id (facebook/dinov2-base)"
         )
-    tags = [t for t in get_arch_pretrained_cfgs(architecture) if t]
-    if tag and tag not in tags:
-        offered = ", ".join(f"{architecture}.{t}" for t in tags) or "none"
-        raise RecipeError(f"encoder.name {name!r}: timm has no weights {tag!r} of {architecture}; it has: {offered}")
+    if tag and name not in get_arch_pretrained_cfgs(architecture):
+        offered = ", ".join(n for n in get_arch_pretrained_cfgs(architecture) if "." in n) or "none"
+        raise RecipeError(
+            f"encoder.name {name!r}: timm has no weights {tag!r} of {architecture}; it has: {offered}"
+        )
 
 
 def outline(name: str, overrides: Mapping[str, Any]) -> PlainViT:
@@ -69,34 +77,29 @@ def outline(name: str, overrides: Mapping[str, Any]) -> PlainViT:
     reason = _why_not_plain(vit)
     if reason:
         raise RecipeError(
-            f"encoder.name {name!r} is not a plain vision transformer: {reason}. vfmseg needs one grid of patch "
-            "tokens through all blocks; `vfmseg list encoders` shows what it knows"
+            f"encoder.name {name!r} is not a plain vision transformer: {reason}. vfmseg needs one grid of "
+            "patch tokens through all blocks; `vfmseg list encoders` shows what it knows"
         )
     return vit
 
 
-def create(name: str, arguments: Mapping[str, Any], *, pretrained: bool = False) -> PlainViT:
+def create(name: str, arguments: Mapping[str, Any], like: PlainViT, *, pretrained: bool = False) -> PlainViT:
     """Build ``name`` at its own size with random or, if ``pretrained``, its published weights.
 
     Args:
-        name: a timm name that :func:`outline` accepts.
+        name: a timm name.
         arguments: of the timm constructor.
+        like: the outline of ``name``; says which class it is.
         pretrained: fetch the weights from the hub, or its cache.
     """
-    arguments = dict(arguments)
-    if issubclass(_architecture_class(name, arguments), VisionTransformerSAM):
-        return _create(name, arguments, pretrained=pretrained)
-    # A fixed size keeps patches as tokens, and rotary tables as buffers instead of made anew at each call.
-    return _create(name, {**arguments, "dynamic_img_size": False}, pretrained=pretrained)
-
-
-def has_weights(name: str) -> bool:
-    """Whether timm knows published weights of ``name``."""
-    return bool(timm.models.get_pretrained_cfg(name).has_weights)
+    if not isinstance(like, VisionTransformerSAM):
+        # A fixed size keeps patches as tokens, and rotary tables as buffers instead of made at each call.
+        arguments = {**arguments, "dynamic_img_size": False}
+    return _create(name, arguments, pretrained=pretrained)
 
 
 def remove_heads(vit: PlainViT) -> tuple[str, ...]:
-    """Remove what stands after the features (head, pooling, SAM's neck) in place; return the names removed."""
+    """Remove what stands after the features (head, pooling, SAM's neck) in place; return what was removed."""
     before = set(vit.state_dict())
     vit.head = nn.Identity()
     if isinstance(vit, VisionTransformerSAM):
@@ -136,12 +139,7 @@ def _create(name: str, arguments: Mapping[str, Any], *, pretrained: bool) -> Pla
         raise RecipeError(f"encoder.overrides {dict(arguments)} do not fit {name}: {error}") from error
 
 
-def _architecture_class(name: str, arguments: Mapping[str, Any]) -> type:
-    with torch.device("meta"):
-        return type(_create(name, arguments, pretrained=False))
-
-
-def _why_not_plain(model: nn.Module) -> str:
+def _why_not_plain(model: PlainViT) -> str:
     """Return what keeps ``model`` from being an Encoder, or an empty string."""
     kind = type(model)
     if kind not in (VisionTransformer, Eva, VisionTransformerSAM):

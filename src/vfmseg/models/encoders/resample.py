@@ -60,8 +60,8 @@ def resample_positions(
         return resample_abs_pos_embed(table, list(new_grid), list(old_grid), num_prefix)
     if old_grid[0] != old_grid[1]:
         raise RecipeError(
-            f"the positions were cropped to {old_grid[0]}x{old_grid[1]} patches and cannot be grown to "
-            f"{new_grid[0]}x{new_grid[1]}; build the encoder anew at the size wanted, or with positions=stretch"
+            f"the positions were cropped to {old_grid[0]}x{old_grid[1]} patches and cannot be made "
+            f"{new_grid[0]}x{new_grid[1]}; build the encoder anew at that size, or with positions=stretch"
         )
     longer = max(new_grid)
     square = resample_abs_pos_embed(table, [longer, longer], list(old_grid), num_prefix)
@@ -80,7 +80,7 @@ def window_size(native_window: int, native_side: int, new_grid: Size, patch_size
     """Return SAM's attention window for ``new_grid``: it grows with the longer side of the grid.
 
     Args:
-        native_window: patches a side of the window at the native grid; 0 (attention to the whole image) stays 0.
+        native_window: patches a side of the window at the native grid; 0 (no window) stays 0.
         native_side: patches a side of the native grid.
         new_grid: (h, w) wanted.
         patch_size: pixels; for the message only.

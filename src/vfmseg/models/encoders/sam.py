@@ -113,7 +113,7 @@ class SamEncoder(Encoder):
             )
         if patch_size != self.patch_size:
             changes.append(
-                f"patch embedding: {self.patch_size} -> {patch_size} pixels (pseudo-inverse of image resizing)"
+                f"patch embedding: {self.patch_size} -> {patch_size} pixels (pseudo-inverse of resizing)"
             )
         vit.patch_embed.set_input_size(img_size=image_size, patch_size=patch_size)
         for block, window in zip(vit.blocks, windows, strict=True):

@@ -1,15 +1,19 @@
-"""timm's VisionTransformer and Eva in, an Encoder out: CLIP, SigLIP, DINOv2, DeiT III, MAE, BEiT-3, RADIO, AIMv2, EVA-02, DINOv3, PE."""
+"""timm's VisionTransformer and Eva in, an Encoder out: all families but SAM.
+
+VisionTransformer: ViT, CLIP, SigLIP, DINOv2, DeiT III, MAE, BEiT-3, C-RADIO, AIMv2. Eva: EVA-02, DINOv3, PE.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from vfmseg.models.encoders.attention import QueryMaskedAttention, full_mask, replace_attention
+from vfmseg.models.encoders.attention import full_mask, replace_attention
 from vfmseg.models.encoders.base import Encoder
 from vfmseg.models.encoders.resample import Positions, patch_grid, resample_positions
 from vfmseg.types import Size
@@ -94,7 +98,7 @@ class VitEncoder(Encoder):
             )
         if patch_size != self.patch_size:
             changes.append(
-                f"patch embedding: {self.patch_size} -> {patch_size} pixels (pseudo-inverse of image resizing)"
+                f"patch embedding: {self.patch_size} -> {patch_size} pixels (pseudo-inverse of resizing)"
             )
         vit.patch_embed.set_input_size(img_size=image_size, patch_size=patch_size)
         if self._rope is not None and grid != self.grid_size:
@@ -103,9 +107,8 @@ class VitEncoder(Encoder):
         self._add_to_report(changes)
 
     @property
-    def _rope(self) -> nn.Module | None:
-        rope: nn.Module | None = self.vit.rope if isinstance(self.vit, Eva) else None
-        return rope
+    def _rope(self) -> Any:
+        return self.vit.rope if isinstance(self.vit, Eva) else None
 
     def _rotary_tables(self) -> Sequence[Tensor | None]:
         if self._rope is None:

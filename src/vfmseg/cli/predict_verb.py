@@ -1,0 +1,49 @@
+"""``vfmseg predict``: a checkpoint and images in, masks, overlays and confidence maps out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+TAKES_RECIPE_KEYS = False
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("checkpoint", help="a run folder, a checkpoint folder or a model file")
+    parser.add_argument("inputs", nargs="+", help="images and folders")
+    parser.add_argument("--out", metavar="DIR", required=True, help="where to write masks/, overlays/, confidence/")
+    parser.add_argument("--no_confidence", action="store_true", help="write no confidence maps")
+    parser.add_argument("--no_overlay", action="store_true", help="write no overlays")
+    parser.add_argument(
+        "--tiling",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="cut images that are larger than the model's view both ways into overlapping tiles at full resolution "
+        "(auto, always), or scale them down as validation does (never)",
+    )
+    parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU where there is one)")
+    parser.add_argument("--overwrite", action="store_true", help="replace predictions that are there")
+
+
+def run(options: argparse.Namespace, words: list[str]) -> int:
+    """Predict; exit code 1 where some images could not be read."""
+    from vfmseg.inference.image_files import find_images
+    from vfmseg.runs.load import load
+    from vfmseg.runs.predict import predict_files
+
+    files = find_images(options.inputs)
+    done = predict_files(
+        load(options.checkpoint, device=options.device),
+        files,
+        options.out,
+        confidence=not options.no_confidence,
+        with_overlay=not options.no_overlay,
+        tiling=options.tiling,
+        overwrite=options.overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print(f"{len(done.written)} of {len(files)} images predicted into {done.folder}")
+    for name, reason in done.failed.items():
+        print(f"vfmseg: not predicted: {name}: {reason}", file=sys.stderr)
+    return 1 if done.failed else 0

@@ -1,0 +1,139 @@
+"""The interface all readers share: what a source of files can do, and how its bytes are reached."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfmseg.errors import ArchiveError
+
+Stamp = dict[str, int]
+"""What tells whether a source is unchanged: JSON-ready, compared as a whole."""
+
+NUMBERS = ("offset", "stored_size", "size", "crc", "method", "flags")
+"""Columns of ``Listing.numbers``; -1 what a source does not know (folders: all; tar files: ``crc``)."""
+
+
+class Member(NamedTuple):
+    """One file inside a source and where its bytes are."""
+
+    name: str
+    """Path inside the source, separated by ``/``."""
+    offset: int = -1
+    stored_size: int = -1
+    size: int = -1
+    crc: int = -1
+    method: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a source. ``names[i]`` belongs to ``numbers[i]``; the order is the archive's own."""
+
+    names: list[str]
+    numbers: NDArray[np.int64]
+    """(n, 6), columns ``NUMBERS``."""
+    stamp: Stamp
+
+    def member(self, index: int) -> Member:
+        """Return one member."""
+        return Member(self.names[index], *self.numbers[index].tolist())
+
+
+class _Handle:
+    """An open file with the lock that guards its position, and the process it belongs to."""
+
+    def __init__(self, file: FileIO) -> None:
+        self.file = file
+        self.lock = threading.Lock()
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+class FileWindow:
+    """A range of bytes of a file. One handle per process; safe in threads, after a fork, and pickled."""
+
+    def __init__(self, path: Path, start: int = 0, size: int | None = None) -> None:
+        self.path = path
+        self.start = start
+        self.size = path.stat().st_size - start if size is None else size
+        self._handle: _Handle | None = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``; fewer only where the window ends.
+
+        Raises:
+            ArchiveError: the file is gone or cannot be read.
+        """
+        size = min(size, self.size - offset)
+        try:
+            handle = self._handle
+            if handle is None or handle.pid != os.getpid():  # a forked handle shares its parent's position
+                handle = self._handle = _Handle(self.path.open("rb", buffering=0))
+            with handle.lock:
+                handle.file.seek(self.start + offset)
+                data = handle.file.read(size)
+                while len(data) < size and (more := handle.file.read(size - len(data))):
+                    data += more
+        except OSError as error:
+            raise ArchiveError(f"{self.path} cannot be read: {error.strerror or error}.") from error
+        return data
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "start": self.start, "size": self.size, "_handle": None}
+
+
+class Source(ABC):
+    """Where files are read from. ``title`` is what messages call it, ``path`` the file or folder on disk."""
+
+    title: str
+    path: Path
+
+    @abstractmethod
+    def list_members(self, under: Sequence[str] = ("",)) -> Listing:
+        """List the files; ``under`` names the folders that matter (others may be left out)."""
+
+    @abstractmethod
+    def read(self, member: Member) -> bytes:
+        """Return the bytes of a member, checked where the format has a check.
+
+        Raises:
+            ArchiveError: the member is damaged, encrypted or gone; the message names source and member.
+        """
+
+    @abstractmethod
+    def stamp_of(self, names: Iterable[str]) -> Stamp:
+        """Return what changes whenever the content of these members may have changed."""
+
+    @abstractmethod
+    def is_current(self, stamp: Stamp) -> bool:
+        """Tell whether nothing has changed since this stamp was taken. Cheap."""
+
+    @abstractmethod
+    def is_settled(self, stamp: Stamp) -> bool:
+        """Tell whether a later change would surely show in this stamp."""
+
+
+def summarise_folders(names: Sequence[str], limit: int = 6) -> str:
+    """Return the folders of these files with their counts, the fullest first, for messages."""
+    if not names:
+        return "nothing"
+    counts: dict[str, int] = {}
+    for name in names:
+        folder = name.rpartition("/")[0]
+        counts[folder] = counts.get(folder, 0) + 1
+    fullest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{folder or '.'}/ ({count} files)" for folder, count in fullest[:limit])
+    return shown + (f" and {len(fullest) - limit} more folders" if len(fullest) > limit else "")

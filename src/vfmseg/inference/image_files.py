@@ -1,0 +1,66 @@
+"""Files and folders in, images with the names of their predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfmseg.data.images import apply_orientation, decode_image, read_orientation
+from vfmseg.errors import DataError, ImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+"""What is taken for an image inside a folder; a file named by itself is tried whatever its suffix."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image to predict."""
+
+    path: Path
+    stem: str
+    """Name of its predictions: the path below the folder it was found in, without suffix."""
+
+
+def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
+    """Return the images that ``inputs`` (files and folders, searched to the bottom) mean, in order.
+
+    Raises:
+        DataError: an input is missing, a folder holds no image, or two images would share a prediction's name.
+    """
+    found: list[ImageFile] = []
+    for given in map(Path, inputs):
+        if given.is_dir():
+            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{given} holds no image; looked for {', '.join(SUFFIXES)} down to the last subfolder.")
+            found += [ImageFile(p, p.relative_to(given).with_suffix("").as_posix()) for p in inside]
+        elif given.is_file():
+            found.append(ImageFile(given, given.stem))
+        else:
+            raise DataError(f"There is no file or folder {given}.")
+    first: dict[str, Path] = {}
+    for one in found:
+        if one.stem in first:
+            raise DataError(
+                f"{first[one.stem]} and {one.path} would both be written as {one.stem}.png. Predict them into "
+                "different folders (--out), or rename one."
+            )
+        first[one.stem] = one.path
+    return found
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Return an image file as (H, W, 3) uint8 RGB, upright as its EXIF says.
+
+    Raises:
+        ImageError: it cannot be read or decoded.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from None
+    return apply_orientation(decode_image(data, str(path)), read_orientation(data))

@@ -1,0 +1,120 @@
+"""Turns maps and points into the maps' values at the points, and logits into the points worth looking at.
+
+Points are (x, y) in [0, 1], corner to corner of the map, so one set of points reads a prediction at the grid
+and a target at image size alike, and nothing is ever resized. Values are bilinear with zeros outside, as of
+``grid_sample(align_corners=False)`` (Mask2Former, PointRend).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vfmseg.types import IGNORE_INDEX
+
+
+def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
+    """Return (N, P) values of N maps, each at its own points; differentiable in the maps.
+
+    Args:
+        maps: (N, h, w) float.
+        points: (N, P, 2) as (x, y) in [0, 1].
+    """
+    if len(maps) == 0:  # grid_sample refuses an empty batch; the sum keeps the maps in the graph
+        return maps.sum() + points[..., 0]
+    values = F.grid_sample(maps[:, None], 2 * points[:, :, None] - 1, align_corners=False)  # N 1 P 1
+    return values[:, 0, :, 0]
+
+
+def sample_queries(maps: Tensor, points: Tensor) -> Tensor:
+    """Return (P, Q) values of Q maps at the same points, in float32; not differentiable.
+
+    All maps of one cell lie side by side, so that a point is a weighted sum of four rows.
+
+    Args:
+        maps: (Q, h, w) float.
+        points: (P, 2) as (x, y) in [0, 1].
+    """
+    Q, h, w = maps.shape
+    x, y, fraction_x, fraction_y = _corners(points, (h, w))
+    indices, weights = [], []
+    for dy, dx, weight in _taps(fraction_x, fraction_y):
+        inside = (x + dx >= 0) & (x + dx < w) & (y + dy >= 0) & (y + dy < h)
+        indices.append((y + dy).clamp(0, h - 1) * w + (x + dx).clamp(0, w - 1))
+        weights.append(weight * inside)
+    by_cell = torch.empty(h * w, Q, dtype=torch.float32, device=maps.device)
+    by_cell.copy_(maps.detach().flatten(1).t())
+    return F.embedding_bag(
+        torch.stack(indices, 1), by_cell, per_sample_weights=torch.stack(weights, 1), mode="sum"
+    )
+
+
+def sample_segments(id_maps: Tensor, image: Tensor, ids: Tensor, points: Tensor) -> Tensor:
+    """Return the share of each segment at points of its image: what sampling its binary mask would give.
+
+    Shapes broadcast: (M, 1) ids against (P,) points for all segments of one image, (N, 1) ids against (N, P)
+    points for N segments with points of their own.
+
+    Args:
+        id_maps: (B, H, W) integer, framed by :func:`frame`: (B, H + 2, W + 2).
+        image: index of the id map to read, broadcasting against ``ids``.
+        ids: value of the segment in the id map; not 255.
+        points: (..., 2) as (x, y) in [0, 1].
+
+    Returns:
+        float in [0, 1], of the broadcast shape.
+    """
+    height, width = id_maps.shape[1] - 2, id_maps.shape[2] - 2
+    x, y, fraction_x, fraction_y = _corners(points, (height, width))
+    index = (image * (height + 2) + y + 1) * (width + 2) + x + 1
+    flat = id_maps.flatten()
+    ids = ids.to(id_maps.dtype)
+    share = torch.zeros((), dtype=points.dtype, device=points.device)
+    for dy, dx, weight in _taps(fraction_x, fraction_y):
+        share = share + weight * (flat.take(index + dy * (width + 2) + dx) == ids)
+    return share
+
+
+def frame(id_maps: Tensor) -> Tensor:
+    """Return (B, H, W) id maps with one pixel of "no segment" around them, so that no point falls outside."""
+    return F.pad(id_maps, (1, 1, 1, 1), value=IGNORE_INDEX)
+
+
+def uncertain_points(maps: Tensor, candidates: Tensor, extra: Tensor, *, num_uncertain: int) -> Tensor:
+    """Return for each map the candidates nearest to its decision boundary, and the extra points.
+
+    Args:
+        maps: (N, h, w) float mask logits.
+        candidates: (N, P', 2) points to choose from.
+        extra: (N, P'', 2) points taken as they are.
+        num_uncertain: how many candidates to keep: those of smallest absolute logit.
+
+    Returns:
+        (N, num_uncertain + P'', 2) points, in no particular order.
+    """
+    with torch.no_grad():
+        certainty = sample_maps(maps.detach(), candidates).abs()
+        chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices  # N num_uncertain
+        chosen_points = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+        return torch.cat([chosen_points, extra], 1)
+
+
+def _corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the pixel up and left of each point (int64 x, y, from -1) and the point's offset from it."""
+    height, width = size
+    # The detour over [-1, 1] rounds as grid_sample does.
+    x = ((2 * points[..., 0] - 1 + 1) * width - 1) / 2
+    y = ((2 * points[..., 1] - 1 + 1) * height - 1) / 2
+    left, top = x.floor(), y.floor()
+    return left.long(), top.long(), x - left, y - top
+
+
+def _taps(fraction_x: Tensor, fraction_y: Tensor) -> tuple[tuple[int, int, Tensor], ...]:
+    """Return (dy, dx, weight) of the four pixels around a point."""
+    return (
+        (0, 0, (1 - fraction_y) * (1 - fraction_x)),
+        (0, 1, (1 - fraction_y) * fraction_x),
+        (1, 0, fraction_y * (1 - fraction_x)),
+        (1, 1, fraction_y * fraction_x),
+    )

@@ -1,0 +1,49 @@
+"""Turns a decoder's Output into one score per class and pixel: what windows average and argmax decides on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vfmseg.types import MaskLogits, Output, PixelLogits, Size
+
+
+def semantic_scores(prediction: MaskLogits, size: Size) -> Tensor:
+    """Return the score of every class at every pixel: over the queries, the sum of mask times class.
+
+    ``S_c(pixel) = sum_q sigmoid(m_q(pixel)) softmax(z_q)_c`` (MaskFormer, arXiv 2107.06278, sec. 3.4), with
+    mask logits first upsampled bilinearly and no-object dropped after the softmax. Not a probability: scores
+    of a pixel need not sum to one.
+
+    Args:
+        prediction: mask logits (B, Q, h', w') and class logits (B, Q, K + 1).
+        size: (h, w) of the scores in pixels.
+
+    Returns:
+        (B, K, h, w) float32, at least 0.
+    """
+    with torch.autocast(device_type=prediction.mask_logits.device.type, enabled=False):
+        classes = prediction.class_logits.float().softmax(-1)[..., :-1].transpose(1, 2)  # B K Q
+        scores = []
+        for mask_logits, image_classes in zip(prediction.mask_logits, classes, strict=True):
+            # One image at a time: Q masks at full size are the largest thing here.
+            masks = F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=False)[0]
+            scores.append((image_classes @ masks.sigmoid().flatten(1)).unflatten(1, size))
+        return torch.stack(scores)
+
+
+def pixel_scores(output: Output, crop_size: Size) -> Tensor:
+    """Return class scores of whatever a decoder said.
+
+    Args:
+        output: pixel logits, or mask logits of which the last layer counts.
+        crop_size: (h, w) of the segmented crop in pixels.
+
+    Returns:
+        (B, K, ., .): pixel logits as they are, at the patch grid; for masks, :func:`semantic_scores` at
+        ``crop_size``.
+    """
+    if isinstance(output, PixelLogits):
+        return output.logits
+    return semantic_scores(output[-1], crop_size)

@@ -1,0 +1,345 @@
+"""Turns the logits of windows into the logits or classes of the whole image, a band of rows at a time.
+
+The published merge upsamples the logits of each window to the crop, adds them up, divides by the number of
+windows at each pixel, and resizes the result to the image, all bilinearly. Every step is linear and treats rows
+and columns separately. So the columns are merged first, while rows are few, and each row of the image is then a
+weighted sum of a few of these rows. No array of classes x height x width is held unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vfmseg.transforms.sliding_window import Axis, WindowPlan
+from vfmseg.types import SemanticMap
+
+Confidence = Literal["softmax", "score"]
+"""The confidence of a pixel: softmax over its merged values, or the merged value of its class as it is."""
+ScoreRows = Callable[[int, int, int], Tensor]
+"""(window row, start, stop) -> (windows in a row, K, stop - start, w): rows [start, stop) of the scores."""
+
+_Fetch = Callable[[NDArray[np.int64]], Tensor]
+"""(S,) ascending row ids (see ``_Taps``) -> (K, S, W) float32, columns merged."""
+
+_STREAM_ROWS = 64
+"""Image rows that are merged at once where rows arrive one after the other."""
+_CACHE_BYTES = 2 << 20
+"""Merged logits held at once on a CPU: about what its cache holds."""
+_ACCELERATOR_BYTES = 256 << 20
+"""Merged logits held at once elsewhere: few, large kernels."""
+_SOFTMAX_REACH = 24.0
+"""Classes this far below the best add less than 4e-11 each to the softmax's sum."""
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """Image rows as weighted sums of window rows. Row r of window row j has the id ``j * grid rows + r``."""
+
+    ids: NDArray[np.int64]
+    """(H, T)"""
+    weights: NDArray[np.float32]
+    """(H, T); trailing zeros where a row needs fewer than T."""
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Some consecutive rows of the image, not merged yet."""
+
+    start: int
+    """First row in the image."""
+    rows: Tensor
+    """(K, S, W) float32: the window rows that the band needs, columns merged."""
+    ids: NDArray[np.int64]
+    """(r, T) positions in ``rows``."""
+    weights: NDArray[np.float32]
+    """(r, T)"""
+
+    def part(self, start: int, stop: int) -> _Band:
+        """Return rows [start, stop) of the band."""
+        return _Band(self.start + start, self.rows, self.ids[start:stop], self.weights[start:stop])
+
+    def merged(self) -> Tensor:
+        """Return (K, r, W) float32."""
+        needed = int((self.weights != 0).any(0).sum())
+        is_uniform = bool((self.ids == self.ids[0]).all())
+        weights = torch.from_numpy(self.weights).to(self.rows.device)[..., None]  # (r, T, 1)
+        merged: Tensor | None = None
+        for tap in range(needed):
+            if is_uniform:
+                source = self.rows[:, self.ids[0, tap], None]  # (K, 1, W)
+            else:
+                source = self.rows[:, torch.from_numpy(self.ids[:, tap]).to(self.rows.device)]  # (K, r, W)
+            merged = (
+                source * weights[:, tap]
+                if merged is None
+                else torch.addcmul(merged, source, weights[:, tap], out=merged)
+            )
+        assert merged is not None
+        return merged
+
+
+def merge(crop_logits: Tensor, plan: WindowPlan) -> Tensor:
+    """Return the logits of the whole image; where classes are all you need, use :func:`merge_to_classes`.
+
+    Args:
+        crop_logits: (n, K, h, w) float, windows in the order of the plan, at the patch grid or any size.
+        plan: how the windows were cut.
+
+    Returns:
+        (K, H, W) float32.
+    """
+    return _tensor_band(crop_logits, plan).merged()
+
+
+def merge_to_classes(
+    crop_logits: Tensor,
+    plan: WindowPlan,
+    *,
+    confidence: Confidence | None = None,
+    band_bytes: int | None = None,
+) -> SemanticMap:
+    """Return the best class of each pixel: the argmax of :func:`merge`, without its memory.
+
+    Args:
+        crop_logits: (n, K, h, w) float, windows in the order of the plan, at the patch grid or any size.
+        plan: how the windows were cut.
+        confidence: what to return as confidence, if any.
+        band_bytes: merged logits held at once; by default what suits the device.
+
+    Returns:
+        Classes (H, W), and confidence where asked for, on the device of the logits.
+    """
+    return _classify(_tensor_band(crop_logits, plan), confidence, band_bytes)
+
+
+def merge_scores_to_classes(
+    scores_of: ScoreRows, plan: WindowPlan, *, confidence: Confidence | None = None
+) -> SemanticMap:
+    """Return the best class of each pixel from scores at the crop's size that are computed when needed.
+
+    For mask decoders, whose scores are no linear function of the patch grid: the crop-size scores of all windows
+    never exist at once.
+
+    Args:
+        scores_of: computes rows of the scores of one window row; asked from top to bottom, some rows twice.
+        plan: how the windows were cut.
+        confidence: what to return as confidence, if any.
+    """
+
+    def fetch(ids: NDArray[np.int64]) -> Tensor:
+        pieces, places = [], np.empty_like(ids)
+        filled = 0
+        for window_row in np.unique(ids // plan.crop_size[0]).tolist():
+            inside = ids // plan.crop_size[0] == window_row
+            rows = ids[inside] % plan.crop_size[0]
+            start, stop = int(rows[0]), int(rows[-1]) + 1
+            pieces.append(_merge_columns(scores_of(window_row, start, stop), plan.columns))
+            places[inside] = filled + rows - start
+            filled += stop - start
+        return _take_rows(torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0], places)
+
+    bands = _bands(fetch, plan.rows, plan.crop_size[0], _STREAM_ROWS)
+    parts = [_classify(band, confidence, None) for band in bands]
+    scores = [part.confidence for part in parts if part.confidence is not None]
+    return SemanticMap(torch.cat([part.classes for part in parts]), torch.cat(scores) if scores else None)
+
+
+def stream_logits(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[tuple[int, Tensor]]:
+    """Yield the merged logits from top to bottom while windows arrive; memory does not grow with the height.
+
+    Args:
+        window_rows: for each window row, top to bottom, (windows in the row, K, h, w) float.
+        plan: how the windows were cut.
+
+    Yields:
+        First image row, and (K, rows, W) float32.
+    """
+    for band in _stream_bands(window_rows, plan):
+        yield band.start, band.merged()
+
+
+def stream_classes(
+    window_rows: Iterable[Tensor], plan: WindowPlan, *, confidence: Confidence | None = None
+) -> Iterator[tuple[int, SemanticMap]]:
+    """Yield the classes from top to bottom while windows arrive; memory does not grow with the height.
+
+    Args:
+        window_rows: for each window row, top to bottom, (windows in the row, K, h, w) float.
+        plan: how the windows were cut.
+        confidence: what to return as confidence, if any.
+
+    Yields:
+        First image row, and the map of (rows, W) pixels.
+    """
+    for band in _stream_bands(window_rows, plan):
+        yield band.start, _classify(band, confidence, None)
+
+
+def _classify(band: _Band, confidence: Confidence | None, band_bytes: int | None) -> SemanticMap:
+    """Return the best class and its confidence for each pixel of a band."""
+    num_classes, _, width = band.rows.shape
+    device = band.rows.device
+    shape = (len(band.ids), width)
+    classes = torch.empty(shape, dtype=torch.uint8 if num_classes <= 255 else torch.int16, device=device)
+    certainty = torch.empty(shape, dtype=torch.float16, device=device) if confidence else None
+    if band_bytes is None:
+        band_bytes = _CACHE_BYTES if device.type == "cpu" else _ACCELERATOR_BYTES
+    for start, stop in _runs(band):
+        run, kept = band.part(start, stop), None
+        if device.type == "cpu" and num_classes > 1:
+            run, kept = _without_losers(run, _SOFTMAX_REACH if confidence == "softmax" else 0.0)
+        step = max(1, band_bytes // (len(run.rows) * width * 4))
+        for top in range(0, stop - start, step):
+            place = slice(start + top, min(start + top + step, stop))
+            merged = run.part(top, top + step).merged()
+            best, winner = merged.max(0)
+            classes[place] = winner if kept is None else kept[winner]
+            if certainty is not None:
+                certainty[place] = best if confidence == "score" else 1 / merged.sub_(best).exp_().sum(0)
+    return SemanticMap(classes, certainty)
+
+
+def _without_losers(run: _Band, reach: float) -> tuple[_Band, Tensor]:
+    """Drop classes that win nowhere in the run; return the rest and their ids, (classes left,) ascending.
+
+    A merged value lies between the smallest and largest of the values it is made of, so a class whose largest is,
+    in every column, below another's smallest, can be left out.
+    """
+    used = np.unique(run.ids[run.weights != 0])
+    rows = _take_rows(run.rows, used)
+    lowest, highest = (rows, rows) if len(used) == 1 else (rows.amin(1, True), rows.amax(1, True))
+    # NaN must not make a class lose, hence "not below" rather than "at least".
+    kept = (~(highest < lowest.amax(0) - reach)).flatten(1).any(1).nonzero()[:, 0]
+    ids = np.searchsorted(used, run.ids)
+    ids[run.weights == 0] = 0
+    return _Band(run.start, rows[kept], ids, run.weights), kept
+
+
+def _runs(band: _Band) -> list[tuple[int, int]]:
+    """Split a band where the rows it is made of change, if that leaves long runs; on an accelerator never."""
+    changes = np.flatnonzero((band.ids[1:] != band.ids[:-1]).any(1)) + 1
+    if band.rows.device.type != "cpu" or len(changes) * 4 > len(band.ids):
+        return [(0, len(band.ids))]
+    edges = [0, *changes.tolist(), len(band.ids)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _bands(fetch: _Fetch, axis: Axis, grid_rows: int, band_rows: int) -> Iterator[_Band]:
+    """Cut the image into bands, top to bottom, and fetch what each is made of."""
+    taps = _row_taps(axis, grid_rows)
+    for start in range(0, axis.size, band_rows):
+        ids = taps.ids[start : start + band_rows]
+        used, places = np.unique(ids, return_inverse=True)
+        yield _Band(start, fetch(used), places.reshape(ids.shape), taps.weights[start : start + band_rows])
+
+
+def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> _Band:
+    """Return the whole image as one band."""
+    if len(crop_logits) != plan.num_windows:
+        raise ValueError(
+            f"the plan has {plan.num_windows} windows, but there are logits of {len(crop_logits)}"
+        )
+    num_classes, height, width = crop_logits.shape[1:]
+    # (n, K, h, w) -> (columns, K, window rows * h, w)
+    windows = crop_logits.view(*plan.shape, num_classes, height, width).permute(1, 2, 0, 3, 4)
+    rows = _merge_columns(windows.flatten(2, 3), plan.columns)
+    return next(_bands(lambda ids: _take_rows(rows, ids), plan.rows, height, plan.rows.size))
+
+
+def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[_Band]:
+    arriving = iter(window_rows)
+    first = next(arriving, None)
+    if first is None:
+        raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but none came")
+    grid_rows = first.shape[2]
+    held = _merge_columns(first, plan.columns)  # (K, rows held, W)
+    first_id = 0
+
+    def fetch(ids: NDArray[np.int64]) -> Tensor:
+        nonlocal held, first_id
+        passed = int(ids[0]) // grid_rows * grid_rows - first_id
+        if passed > 0:
+            held, first_id = held[:, passed:], first_id + passed
+        while first_id + held.shape[1] <= ids[-1]:
+            windows = next(arriving, None)
+            if windows is None:
+                came = (first_id + held.shape[1]) // grid_rows
+                raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but {came} came")
+            held = torch.cat([held, _merge_columns(windows, plan.columns)], 1)
+        return _take_rows(held, ids - first_id)
+
+    yield from _bands(fetch, plan.rows, grid_rows, _STREAM_ROWS)
+
+
+def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
+    """Merge windows that lie side by side: (windows in a row, K, r, w) -> (K, r, W) float32."""
+    count, num_classes, rows, width = windows.shape
+    if count != len(axis.starts):
+        raise ValueError(f"the plan has {len(axis.starts)} windows in a row, but there are {count}")
+    lines = windows.float().reshape(count, num_classes * rows, width)
+    if width != axis.window:
+        lines = F.interpolate(lines, axis.window, mode="linear", align_corners=False)
+    if count == 1 and axis.padded == axis.window:
+        line = lines[0]
+    else:
+        weights = axis.weights().to(lines.device)
+        line = lines.new_zeros(num_classes * rows, axis.padded)
+        for window, share, start in zip(lines, weights, axis.starts, strict=True):
+            line[:, start : start + axis.window].addcmul_(window, share)
+        line[:, axis.uncovered().to(lines.device)] = torch.nan
+    return _to_image(line, axis).view(num_classes, rows, axis.size)
+
+
+def _to_image(line: Tensor, axis: Axis) -> Tensor:
+    """Take lines along the padded axis back to the image: (C, padded) -> (C, size)."""
+    line = line[:, : axis.resized]
+    if axis.resized == axis.size:
+        return line.contiguous()
+    return F.interpolate(line[None], axis.size, mode="linear", align_corners=False)[0]
+
+
+@lru_cache(maxsize=64)
+def _row_taps(axis: Axis, grid_rows: int) -> _Taps:
+    """Find out what each image row is made of, by merging windows in which one row is 1 and the rest 0."""
+    unit = torch.eye(grid_rows)[None]  # (1, grid rows as channels, grid rows)
+    unit = F.interpolate(unit, axis.window, mode="linear", align_corners=False)[0]
+    image_rows, ids, weights = [], [], []
+    for window_row, (start, share) in enumerate(zip(axis.starts, axis.weights(), strict=True)):
+        line = torch.zeros(grid_rows, axis.padded)
+        line[:, start : start + axis.window] = unit * share
+        response = _to_image(line, axis).numpy()
+        rows_of_window, rows_of_image = np.nonzero(response)
+        image_rows.append(rows_of_image)
+        ids.append(rows_of_window + window_row * grid_rows)
+        weights.append(response[rows_of_window, rows_of_image])
+    uncovered = _to_image(axis.uncovered().float()[None], axis)[0].numpy() > 0
+    image_rows.append(np.flatnonzero(uncovered))
+    ids.append(np.zeros(int(uncovered.sum()), np.int64))
+    weights.append(np.full(int(uncovered.sum()), np.nan, np.float32))
+
+    image_row, row_id, weight = (np.concatenate(parts) for parts in (image_rows, ids, weights))
+    order = np.lexsort((row_id, image_row))
+    image_row, row_id, weight = image_row[order], row_id[order], weight[order]
+    counts = np.bincount(image_row, minlength=axis.size)
+    tap = np.arange(len(image_row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.repeat(row_id[np.cumsum(counts) - counts, None], counts.max(), axis=1)
+    weights_table = np.zeros(table.shape, np.float32)
+    table[image_row, tap] = row_id
+    weights_table[image_row, tap] = weight
+    return _Taps(table, weights_table)
+
+
+def _take_rows(rows: Tensor, ids: NDArray[np.int64]) -> Tensor:
+    """Return ``rows[:, ids]`` of (K, S, W); a view where the ids are consecutive."""
+    if ids[-1] - ids[0] == len(ids) - 1:
+        return rows[:, int(ids[0]) : int(ids[-1]) + 1]
+    return rows[:, torch.from_numpy(ids).to(rows.device)]

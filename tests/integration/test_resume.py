@@ -1,0 +1,86 @@
+"""A run that is killed and resumed ends with the weights of one that was not, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from support.tiny import tiny_recipe
+
+import vfmseg
+from vfmseg.models.checkpoint import read_tensors
+from vfmseg.training.callbacks.history import read_rows
+
+_STEPS = 30
+
+
+def _recipe(num_workers: int) -> dict:
+    return tiny_recipe(
+        data={"num_workers": num_workers},
+        training={"steps": _STEPS, "checkpoint_every": 3, "validate_every": 10, "overlays": 0, "ema": 0.2},
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    done = vfmseg.fit(_recipe(0), out=tmp_path_factory.mktemp("whole") / "run", say=lambda message: None)
+    return read_tensors(done.folder / "checkpoints" / "last")
+
+
+def _start(folder: Path, recipe: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(folder), "--no_report"]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, process.communicate()[1]
+        rows = read_rows(folder / "metrics.csv")
+        if rows and (rows[-1].get("step") or 0) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the run did not reach the step")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_resume__after_kill_9_is_bit_equal(
+    num_workers: int, uninterrupted: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(_recipe(num_workers)))
+    folder = tmp_path / "run"
+    process = _start(folder, recipe)
+    _wait_for_step(process, folder, random.Random(num_workers).randint(4, _STEPS - 8))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "result.json").exists()
+    vfmseg.fit(recipe, out=folder, resume=True, say=lambda message: None)
+    resumed = read_tensors(folder / "checkpoints" / "last")
+    assert resumed.keys() == uninterrupted.keys()
+    assert all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
+    steps = [row["step"] for row in read_rows(folder / "metrics.csv") if "train/loss" in row]
+    assert steps == list(range(1, _STEPS + 1))
+
+
+def test_resume__after_sigterm_the_run_has_saved_itself(
+    uninterrupted: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(_recipe(0)))
+    folder = tmp_path / "run"
+    process = _start(folder, recipe)
+    _wait_for_step(process, folder, 5)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "vfmseg: Stopped by SIGTERM after step" in errors
+    assert f"vfmseg fit --out {folder} --resume" in errors
+    vfmseg.fit(recipe, out=folder, resume=True, say=lambda message: None)
+    resumed = read_tensors(folder / "checkpoints" / "last")
+    assert all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
