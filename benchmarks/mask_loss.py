@@ -1,9 +1,9 @@
 """The mask classification loss against transformers' Mask2FormerLoss and EomtLoss, forward and backward.
 
 Run: python benchmarks/mask_loss.py [--repeats 7] [--threads 2] [--out FILE.json]
-Five layers, batch 4, 200 queries, 160 x 160 mask logits, 14 to 18 segments of a 640 x 640 image each. Sides take
-turns in one process; printed are medians, their 10th and 90th percentiles and ratios. Before timing, the losses
-must agree within 2 %: the points are random, and each side draws its own.
+Five layers, batch 4, 200 queries, 160 x 160 mask logits, 14 to 18 segments of a 640 x 640 image each. Sides
+take turns in one process; printed are medians, their 10th and 90th percentiles and ratios. Before timing, the
+losses must agree within 2 %: the points are random, and each side draws its own.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def main() -> None:
         "transformers Mask2FormerLoss": peer(Mask2FormerLoss(Mask2FormerConfig(num_labels=CLASSES), WEIGHTS)),
         "transformers EomtLoss": peer(EomtLoss(EomtConfig(num_labels=CLASSES), WEIGHTS)),
     }
-    ours = float(sides["vfmseg"]())
+    ours = sides["vfmseg"]().item()
     for name, side in sides.items():
-        if abs(float(side()) / ours - 1) > 0.02:
-            raise SystemExit(f"{name} gives {float(side())}, vfmseg {ours}")
+        if abs(side().item() / ours - 1) > 0.02:
+            raise SystemExit(f"{name} gives {side().item()}, vfmseg {ours}")
 
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(options.repeats + 1):

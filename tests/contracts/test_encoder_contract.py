@@ -1,21 +1,28 @@
-"""What every Encoder must do, run for a tiny model of every family against timm's own with the same weights."""
+"""What every Encoder must do: a tiny model of every family against timm's own with the same weights."""
 
 import copy
 
 import pytest
 import torch
-from support.encoders import FAMILIES, encoder_like, timm_reference
 from timm.layers import Attention, AttentionRope
 from timm.models.eva import Eva, EvaAttention
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
+from support.encoders import FAMILIES, encoder_like, timm_reference
 from vfmseg.errors import DataError, RecipeError
 from vfmseg.models.encoders.base import Encoder
 from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.encoders.sam import SamEncoder
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 QUERIES = [family for family in FAMILIES if family != "sam"]
+
+
+@pytest.fixture
+def seeded():
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +122,9 @@ class TestEncoderContract:
         images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
         mean, std = (torch.tensor(reference.pretrained_cfg[k]).view(3, 1, 1) for k in ("mean", "std"))
         torch.testing.assert_close(encoder.normalise(images), (images / 255 - mean) / std)
-        with pytest.raises(DataError, match="images are torch.float32; the encoder normalises uint8 images"):
+        with pytest.raises(
+            DataError, match=r"images are torch\.float32; the encoder normalises uint8 images"
+        ):
             encoder.normalise(images.float())
 
     def test_block_of__covers_every_parameter(self, pairs, family):

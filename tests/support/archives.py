@@ -108,7 +108,7 @@ def write_ade20k(
 def write_pascal_voc(
     folder: Path, *, num_train: int = 4, num_val: int = 2, size: Size = SIZE, packing: Packing = "zip"
 ) -> Path:
-    """PASCAL VOC 2012: palette PNGs 0-20 and 255, split lists, and images without labels as in the original."""
+    """PASCAL VOC 2012: palette PNGs 0-20 and 255, split lists, and images without labels, as originally."""
     root = "VOCdevkit/VOC2012"
     stems = [f"2007_{number:06d}" for number in range(1, num_train + num_val + 1)]
     files: Files = {
@@ -131,7 +131,7 @@ def write_pascal_voc(
 def write_cityscapes(
     folder: Path, *, num_train: int = 4, num_val: int = 2, size: Size = SIZE, packing: Packing = "zip"
 ) -> Path:
-    """Cityscapes: two zips, cities as folders, and the other annotation files that lie beside the label ids."""
+    """Cityscapes: two zips, cities as folders, and other annotation files beside the label ids."""
     images: Files = {"README": b"", "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png": b""}
     labels: Files = {"README": b""}
     for split, city, count in (("train", "aachen", num_train), ("val", "munster", num_val)):
@@ -160,7 +160,7 @@ def write_gta5(
     parts: Iterable[int] = range(1, 11),
     odd_sized: Sequence[int] = (),
 ) -> Path:
-    """GTA V: ten zips of images and ten of palette labels; ``odd_sized`` frames get labels of another size."""
+    """GTA V: ten zips of images and ten of palette labels; ``odd_sized`` frames get smaller labels."""
     for part in parts:
         images: Files = {}
         labels: Files = {}

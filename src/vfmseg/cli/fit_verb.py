@@ -54,7 +54,7 @@ def finish(folder: object, result: dict[str, object], *, report: bool) -> None:
     )
     print(f"checkpoints: {folder}/checkpoints/best, {folder}/checkpoints/last")
     if report:
-        from vfmseg.report.run_report import write_run_report
+        from vfmseg.report.pages import write_run_report
 
         print(f"report: {write_run_report(Path(str(folder)))}")
 

@@ -60,8 +60,8 @@ def _value(text: str) -> Any:
             return value
     if value is None:
         return None if text in ("null", "~") else text
-    if isinstance(value, bool | list | dict):
+    if isinstance(value, bool) or text.startswith(("[", "{")):
         return value
-    # 007, 1_000, 1.10 and 2026-05-01 may be names; where a number is meant, the recipe reads them all the same
+    # 007, 1_000, 1.10 and 2026-05-01 may be names; where a number is meant, the recipe reads them just so
     is_plain = isinstance(value, int | float) and (str(value) == text or "e" in text.lower())
     return value if is_plain else text

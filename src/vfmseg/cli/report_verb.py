@@ -16,7 +16,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     """Write the page and say where it is."""
     from pathlib import Path
 
-    from vfmseg.report.run_report import write_run_report
+    from vfmseg.report.pages import write_run_report
 
     print(write_run_report(Path(options.run)))
     return 0

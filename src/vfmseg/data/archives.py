@@ -217,9 +217,7 @@ class TarSource(_ArchiveSource):
         """Return the bytes of a member."""
         data = self._window.read_at(member.offset, member.size)
         if len(data) != member.size:
-            raise ArchiveError(
-                f"{self.title}: {member.name} is damaged: the file was cut short. Fetch it again."
-            )
+            raise ArchiveError(f"{self.title}: {member.name} is cut short. Fetch the archive again.")
         return data
 
 

@@ -52,8 +52,11 @@ class SplitPlan:
         images = self._find(self.split.images, self.image_sources, listings)
         labels = self._find(self.split.labels, self.label_sources, listings)
         unpaired: list[Unpaired] = []
+        lists: list[Ref] = []
         if self.split.list_file:
-            stems = self._read_list(listings)
+            lists = [self._list_file(listings)]
+            member = listings[lists[0].source].member(lists[0].line)
+            stems = list(dict.fromkeys(self.sources[lists[0].source].read(member).decode().split()))
             unpaired = [Unpaired(stem, "is listed but has no image") for stem in stems if stem not in images]
             images = {stem: images[stem] for stem in stems if stem in images}
             labels = {stem: labels[stem] for stem in stems if stem in labels and stem in images}
@@ -70,6 +73,7 @@ class SplitPlan:
             unpaired=unpaired,
             sentence=f"{self.title}: {len(order)} images with labels, read from {read}."
             + (f" Left out, not there: {', '.join(self.missing)}." if self.missing else ""),
+            lists=lists,
         )
 
     def _find(self, files: FileSet, sources: Sequence[int], listings: Sequence[Listing]) -> dict[str, Ref]:
@@ -92,11 +96,10 @@ class SplitPlan:
                 )
         return found
 
-    def _read_list(self, listings: Sequence[Listing]) -> list[str]:
-        for source, listing in zip(self.sources, listings, strict=True):
+    def _list_file(self, listings: Sequence[Listing]) -> Ref:
+        for source, listing in enumerate(listings):
             if self.split.list_file in listing.names:
-                member = listing.member(listing.names.index(self.split.list_file))
-                return list(dict.fromkeys(source.read(member).decode().split()))
+                return Ref(source, listing.names.index(self.split.list_file))
         titles = ", ".join(source.title for source in self.sources)
         raise ArchiveError(
             f"{self.title} needs the list {self.split.list_file}, which is not in {titles}. "
@@ -171,16 +174,12 @@ def _find_part(root: Path, names: Sequence[str], folder: str) -> Path | None:
 
 def _unpacked_root(root: Path, folder: str) -> Path | None:
     """Return the folder below which ``folder`` lies: ``root``, or above if ``root`` already is inside."""
-    parts = Path(folder).parts
     if (root / folder).is_dir():
         return root
-    resolved = root.resolve()
-    for depth in range(1, len(parts)):
-        if (
-            resolved.parts[-depth:] == parts[:depth]
-            and (above := resolved.parents[depth - 1] / folder).is_dir()
-        ):
-            return resolved.parents[depth - 1] if above else None
+    wanted, given = Path(folder).parts, root.resolve()
+    for depth in range(1, len(wanted)):
+        if given.parts[-depth:] == wanted[:depth] and (given.parents[depth - 1] / folder).is_dir():
+            return given.parents[depth - 1]
     return None
 
 

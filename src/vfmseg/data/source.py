@@ -7,7 +7,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,9 @@ Stamp = dict[str, int]
 
 NUMBERS = ("offset", "stored_size", "size", "crc", "method", "flags")
 """Columns of ``Listing.numbers``; -1 what a source does not know (folders: all; tar files: ``crc``)."""
+
+
+_READ_BINARY = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # only Windows has, and needs, O_BINARY
 
 
 class Member(NamedTuple):
@@ -53,13 +55,22 @@ class Listing:
 class _Handle:
     """An open file with the lock that guards its position, and the process it belongs to."""
 
-    def __init__(self, file: FileIO) -> None:
-        self.file = file
-        self.lock = threading.Lock()
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, _READ_BINARY)
+        self._lock = threading.Lock()
         self.pid = os.getpid()
 
+    def read_at(self, position: int, size: int) -> bytes:
+        with self._lock:
+            os.lseek(self._descriptor, position, os.SEEK_SET)
+            data = os.read(self._descriptor, size)
+            while len(data) < size and (more := os.read(self._descriptor, size - len(data))):
+                data += more
+        return data
+
     def __del__(self) -> None:
-        self.file.close()
+        if "_descriptor" in self.__dict__:
+            os.close(self._descriptor)
 
 
 class FileWindow:
@@ -77,19 +88,14 @@ class FileWindow:
         Raises:
             ArchiveError: the file is gone or cannot be read.
         """
-        size = min(size, self.size - offset)
+        size = max(0, min(size, self.size - offset))
         try:
             handle = self._handle
             if handle is None or handle.pid != os.getpid():  # a forked handle shares its parent's position
-                handle = self._handle = _Handle(self.path.open("rb", buffering=0))
-            with handle.lock:
-                handle.file.seek(self.start + offset)
-                data = handle.file.read(size)
-                while len(data) < size and (more := handle.file.read(size - len(data))):
-                    data += more
+                handle = self._handle = _Handle(self.path)
+            return handle.read_at(self.start + offset, size)
         except OSError as error:
             raise ArchiveError(f"{self.path} cannot be read: {error.strerror or error}.") from error
-        return data
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "start": self.start, "size": self.size, "_handle": None}

@@ -27,6 +27,10 @@ from vfmseg.losses.point_sampling import (
 from vfmseg.losses.settings import Average, MaskLossSettings, check_average
 from vfmseg.types import MaskLogits, PixelLogits, Targets
 
+# Points in one working buffer: what a CPU reuses without new pages; an accelerator takes many layers at once.
+_BUFFER_ELEMENTS = {"cpu": 2**21}
+_BUFFER_ELEMENTS_ACCELERATOR = 2**25
+
 Draw = Callable[[tuple[int, ...]], Tensor]
 """Shape -> uniform random numbers in [0, 1)."""
 
@@ -142,20 +146,9 @@ class MaskCriterion:
 
         losses_class = self._class_losses(output, pairs)
 
-        # (L n, h, w): only the matched masks are ever looked at
-        maps = torch.cat(
-            [layer.mask_logits[pairs.image[i], pairs.query[i]].float() for i, layer in enumerate(output)]
-        )
-        points = uncertain_points(maps, candidates, extra, num_uncertain=settings.num_uncertain)
-        predicted = sample_maps(maps, points)  # L n, P
-        with torch.no_grad():
-            wanted = sample_segments(
-                id_maps, pairs.image.flatten()[:, None], pairs.id.flatten()[:, None], points
-            )
+        losses_mask, losses_dice = self._mask_losses(output, pairs, id_maps, candidates, extra)  # L n
         weights = self._pair_weights(counts, pairs.image)  # L n
-        cross = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(1)
-        losses_mask = (cross.view_as(weights) * weights).sum(1)  # L
-        losses_dice = (_dice(predicted, wanted).view_as(weights) * weights).sum(1)  # L
+        losses_mask, losses_dice = (losses_mask * weights).sum(1), (losses_dice * weights).sum(1)  # L
 
         loss = (
             settings.mask_weight * losses_mask
@@ -172,20 +165,21 @@ class MaskCriterion:
 
     def _draw_points(
         self, num_layers: int, num_images: int, num_pairs: int, device: torch.device
-    ) -> tuple[list[list[Tensor]], Tensor, Tensor]:
-        """Return the points for matching (per layer and image (P, 2)), and for the loss (L n, ., 2)."""
+    ) -> tuple[list[list[Tensor]], list[Tensor], list[Tensor]]:
+        """Return points for matching, (P, 2) per layer and image, and for the loss, (n, ., 2) per layer."""
         settings = self.settings
         num_extra = settings.num_points - settings.num_uncertain
 
         def draw(*shape: int) -> Tensor:
-            return torch.rand(shape, device=device) if self.draw is None else self.draw(shape).to(device)
+            numbers = torch.rand(shape, device=device) if self.draw is None else self.draw(shape)
+            return numbers.to(device, torch.float32)
 
         match_points, candidates, extra = [], [], []
         for _ in range(num_layers):
             match_points.append([draw(1, settings.num_points, 2)[0] for _ in range(num_images)])
             candidates.append(draw(num_pairs, settings.num_candidates, 2))
             extra.append(draw(num_pairs, num_extra, 2))
-        return match_points, torch.cat(candidates), torch.cat(extra)
+        return match_points, candidates, extra
 
     @torch.no_grad()
     def _matching_costs(
@@ -209,7 +203,7 @@ class MaskCriterion:
                 costs.append(
                     matching_cost(
                         sample_queries(layer.mask_logits[image], here),
-                        share.t(),
+                        share,
                         layer.class_logits[image],
                         labels,
                         mask_weight=settings.mask_weight,
@@ -218,6 +212,38 @@ class MaskCriterion:
                     )
                 )
         return costs
+
+    def _mask_losses(
+        self,
+        output: tuple[MaskLogits, ...],
+        pairs: Pairs,
+        id_maps: Tensor,
+        candidates: list[Tensor],
+        extra: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return cross-entropy and dice of every pair, (L, n) each; only matched masks are ever looked at."""
+        num_layers, num_pairs = pairs.image.shape
+        budget = _BUFFER_ELEMENTS.get(id_maps.device.type, _BUFFER_ELEMENTS_ACCELERATOR)
+        at_once = max(1, budget // max(1, num_pairs * self.settings.num_candidates))
+        cross, dice = [], []
+        for start in range(0, num_layers, at_once):
+            layers = range(start, min(start + at_once, num_layers))
+            image, ids = (
+                part[layers[0] : layers[-1] + 1].flatten()[:, None] for part in (pairs.image, pairs.id)
+            )
+            maps = torch.cat([output[i].mask_logits[pairs.image[i], pairs.query[i]] for i in layers]).float()
+            with torch.no_grad():
+                points = uncertain_points(
+                    maps,
+                    torch.cat([candidates[i] for i in layers]),
+                    torch.cat([extra[i] for i in layers]),
+                    num_uncertain=self.settings.num_uncertain,
+                )
+                wanted = sample_segments(id_maps, image, ids, points)
+            predicted = sample_maps(maps, points)  # layers * n, P
+            cross.append(F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(1))
+            dice.append(_dice(predicted, wanted))
+        return torch.cat(cross).view_as(pairs.image), torch.cat(dice).view_as(pairs.image)
 
     def _class_losses(self, output: tuple[MaskLogits, ...], pairs: Pairs) -> Tensor:
         """Return the class cross-entropy of every layer, (L,)."""

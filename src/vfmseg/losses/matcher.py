@@ -62,7 +62,7 @@ def matching_cost(
 
     Args:
         mask_values: (P, Q) mask logits at P points.
-        segment_values: (P, M) share of each segment at the same points, in [0, 1].
+        segment_values: (M, P) share of each segment at the same points, in [0, 1].
         class_logits: (Q, K + 1) float.
         labels: (M,) int64 class of each segment.
         mask_weight: weight of the binary cross-entropy, averaged over the points.
@@ -72,15 +72,14 @@ def matching_cost(
     with torch.no_grad(), torch.autocast(device_type=mask_values.device.type, enabled=False):
         mask_values, segment_values = mask_values.float(), segment_values.float()
         # Cross-entropy of logit m against t is softplus(m) - m t: only the last term depends on the pair.
-        cross = F.softplus(mask_values).sum(0)[:, None] - mask_values.t() @ segment_values  # Q M
+        cross = F.softplus(mask_values).sum(0) - segment_values @ mask_values  # M Q
         probability = mask_values.sigmoid()  # P Q
-        overlap = probability.t() @ segment_values  # Q M
-        areas = probability.sum(0)[:, None] + segment_values.sum(0)[None, :]
+        overlap = segment_values @ probability  # M Q
+        areas = probability.sum(0) + segment_values.sum(1, keepdim=True)  # M Q
         dice = 1 - (2 * overlap + 1) / (areas + 1)
-        class_probability = class_logits.detach().float().softmax(-1)[:, labels]  # Q M
-        return (
-            mask_weight * (cross / len(mask_values)) + dice_weight * dice - class_weight * class_probability
-        )
+        class_probability = class_logits.detach().float().softmax(-1)[:, labels].t()  # M Q
+        cost = mask_weight * cross / len(mask_values) + dice_weight * dice - class_weight * class_probability
+        return cost.t()
 
 
 def assign(costs: Sequence[Tensor]) -> tuple[list[Assignment], int]:

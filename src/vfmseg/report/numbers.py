@@ -6,7 +6,7 @@ import math
 
 
 def percent(share: float | None, digits: int | None = None) -> str:
-    """Return 0.713 as ``"71.3 %"`` (no-break space), and None or NaN as ``"–"``; whole percents stay whole."""
+    """Return 0.713 as ``"71.3 %"`` and 0.5 as ``"50 %"`` (no-break space), and None or NaN as ``"–"``."""
     if share is None or math.isnan(share):
         return "–"
     if digits is None:

@@ -1,4 +1,4 @@
-"""Turns picture files into data URIs of a size that suits a page."""
+"""Turns the pictures of a run into data URIs of a size that suits a page, with their captions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from typing import TypeVar
 from PIL import Image
 
 from vfmseg.errors import ImageError
+from vfmseg.report.numbers import percent
+from vfmseg.report.run_folder import Finding, RunRecord
 
+MOST_STEPS = 6
+"""Validations shown of each image that is drawn again and again."""
+_MOST_EXTREMES = 6
+_LARGE, _MEDIUM = 1200, 960
+"""Widths in pixels of extremes and of pictures over time: sharp on a screen with two pixels a point."""
 _SMALL_FILE = 150_000
 """Bytes up to which a picture of fitting size is embedded as it is."""
 
@@ -27,6 +34,62 @@ class Picture:
     width: int
     height: int
     """Of the embedded picture, in pixels."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A drawn validation image: image, ground truth and prediction side by side."""
+
+    caption: str
+    score: str
+    alt: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Album:
+    """All pictures of a report."""
+
+    worst: list[Example]
+    best: list[Example]
+    over_time: list[list[Example]]
+    """Per image, its predictions at up to :data:`MOST_STEPS` evenly spread validations."""
+    unreadable: list[Finding]
+    """Files that are no pictures."""
+
+
+def album(run: RunRecord) -> Album:
+    """Return the pictures of a run, embedded; a file that cannot be read becomes a finding."""
+    unreadable: list[Finding] = []
+
+    def example(path: Path, most_wide: int, caption: str, score: str, name: str) -> list[Example]:
+        try:
+            picture = embed(path, most_wide)
+        except ImageError as error:
+            unreadable.append(Finding("warning", str(error)))
+            return []
+        alt = f"{name}: image, ground truth and prediction side by side"
+        return [Example(caption, score, f"{alt}; {score}" if score else alt, picture)]
+
+    images = run.validation.images if run.validation is not None else ()
+    half = (len(images) + 1) // 2
+    extremes: list[list[Example]] = []
+    for chosen in (images[:half], images[half:][::-1]):
+        drawn = [(one, run.folder / one.picture) for one in chosen if one.picture]
+        there = [(one, path) for one, path in drawn if path.is_file()][:_MOST_EXTREMES]
+        found: list[Example] = []
+        for one, path in there:
+            score = f"mIoU {percent(one.miou, 1)}, {percent(one.pixel_accuracy, 1)} of pixels right"
+            found += example(path, _LARGE, one.name, score, one.name)
+        extremes.append(found)
+
+    over_time: list[list[Example]] = []
+    for stem, pictures in run.overlays.items():
+        found = []
+        for step, path in spread(pictures, MOST_STEPS):
+            found += example(path, _MEDIUM, f"step {step:,}", "", f"Validation image {stem} at step {step:,}")
+        over_time.append(found)
+    return Album(extremes[0], extremes[1], over_time, unreadable)
 
 
 def embed(path: Path, most_wide: int) -> Picture:
@@ -45,16 +108,14 @@ def embed(path: Path, most_wide: int) -> Picture:
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
             smaller = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     except OSError as error:
-        raise ImageError(
-            f"{str(path)!r} is no picture that can be read: {error}. Draw it anew, or remove it."
-        ) from error
+        raise ImageError(f"{str(path)!r} is no picture that can be read ({error}). Remove it.") from error
     file = io.BytesIO()
     smaller.save(file, "JPEG", quality=82, optimize=True)
     return Picture(_uri(file.getvalue()), *size)
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
-    """Return at most ``most`` items, evenly spread, the first and the last among them."""
+    """Return at most ``most`` items (two or more), evenly spread, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

@@ -118,11 +118,11 @@ def read_run(folder: str | Path) -> RunRecord:
         )
     if not (folder / RECIPE_FILE).is_file():
         inside = sorted(path.parent for path in folder.glob(f"*/{RECIPE_FILE}"))[:3]
-        hint = f" It holds runs: type `vfmseg report {inside[0]}`." if inside else ""
+        hint = f" There are runs inside it: type `vfmseg report {inside[0]}`." if inside else ""
         raise CheckpointError(
-            f"{str(folder)!r} is no run folder: {RECIPE_FILE} is missing, which `vfmseg fit` writes first.{hint} "
+            f"{str(folder)!r} is no run folder: {RECIPE_FILE} is missing, which `vfmseg fit` writes first. "
             "Give the folder that `vfmseg fit` wrote (it holds recipe.yaml, metrics.csv and checkpoints/): "
-            "`vfmseg report runs/NAME`."
+            f"`vfmseg report runs/NAME`.{hint}"
         )
     recipe_text = (folder / RECIPE_FILE).read_text(encoding="utf-8")
     try:

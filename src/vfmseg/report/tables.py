@@ -97,9 +97,9 @@ def write_confusion_csv(path: Path, confusion: NDArray[np.int64], names: Sequenc
             writer.writerow([name, *counts])
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, its first column left-aligned, all others right-aligned."""
-    lines = [header, [":---", *["---:"] * (len(header) - 1)]]
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: bool) -> str:
+    """Return a Markdown table; where ``numeric``, all columns but the first are right-aligned."""
+    lines = [header, [":---", *["---:" if numeric else ":---"] * (len(header) - 1)]]
     lines += [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -113,6 +113,7 @@ def markdown_classes(rows: Iterable[ClassRow]) -> str:
             [row.name, *(percent(v, 1) for v in (row.iou, row.f1, row.precision, row.recall, row.share))]
             for row in rows
         ],
+        numeric=True,
     )
 
 

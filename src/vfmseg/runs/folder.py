@@ -17,6 +17,18 @@ from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import writing
 
 RECIPE_FILE = "recipe.yaml"
+_WRITTEN = (
+    RECIPE_FILE,
+    "environment.json",
+    "metrics.csv",
+    "result.json",
+    "validation.json",
+    "findings.json",
+    "report.html",
+    "report.md",
+    "classes.csv",
+    "confusion.csv",
+)
 _VERSIONS = ("vfmseg", "torch", "torchvision", "timm", "transformers", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -51,8 +63,7 @@ def _clear(folder: Path) -> None:
 
     for name in ("checkpoints", "predictions", "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    written = (RECIPE_FILE, "environment.json", "metrics.csv", "result.json", "validation.json", "report.html")
-    for name in written:
+    for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -2,52 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from vfmseg.postprocess.semantic import pixel_scores
-from vfmseg.transforms.sliding_window import cut, merge_to_classes, plan_windows
-from vfmseg.types import Output, SemanticMap, Size
+from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, tile_plan
+from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
+from vfmseg.types import Output, PixelLogits, SemanticMap, Size
 
 HEADLINE = "val/miou"
 """The number by which runs of this task are compared; higher is better."""
 
+Segment = Callable[[Tensor], Output]
+"""uint8 crops (n, 3, h, w) in, a decoder's output out."""
 
-@torch.inference_mode()
+
+@torch.no_grad()
 def predict_windows(
-    segment: Callable[[Tensor], Output],
+    segment: Segment,
     images: Sequence[Tensor],
     crop_size: Size,
     *,
     crops_at_once: int = 8,
     confidence: bool = False,
 ) -> list[SemanticMap]:
-    """Predict images by the benchmark's sliding windows (arXiv 2404.12172; datasets of any size).
+    """Predict images by the benchmark's sliding windows (arXiv 2404.12172), as validation does.
 
     Args:
-        segment: uint8 crops (n, 3, h, w) of ``crop_size`` in, a decoder's output out.
+        segment: the model.
         images: (3, H, W) uint8 each, of any size, on the device of ``segment``.
         crop_size: (height, width) that ``segment`` expects.
         crops_at_once: most crops handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
 
     Returns:
-        One map per image at the image's own size.
+        One map per image, at the image's own size.
     """
     plans = [plan_windows((image.shape[-2], image.shape[-1]), crop_size) for image in images]
     crops = torch.cat([cut(image, plan) for image, plan in zip(images, plans, strict=True)])
-    scores = torch.cat(
-        [
-            pixel_scores(segment(crops[first : first + crops_at_once]), crop_size)
-            for first in range(0, len(crops), crops_at_once)
-        ]
-    )
+    scores, kind = _scores(segment, crops, crop_size, crops_at_once)
     maps, first = [], 0
     for plan in plans:
-        stop = first + len(plan.windows)
-        classes, probability = merge_to_classes(scores[first:stop], plan, confidence=confidence)
-        maps.append(SemanticMap(classes, probability))
-        first = stop
+        own = scores[first : first + plan.num_windows]
+        maps.append(merge_to_classes(own, plan, confidence=kind if confidence else None))
+        first += plan.num_windows
     return maps
+
+
+@torch.no_grad()
+def predict_tiles(
+    segment: Segment,
+    image: Tensor,
+    crop_size: Size,
+    *,
+    overlap: int,
+    crops_at_once: int = 8,
+    confidence: bool = False,
+) -> SemanticMap:
+    """Predict one image at full resolution by overlapping tiles, in memory that does not grow with their number.
+
+    Args:
+        segment: the model.
+        image: (3, H, W) uint8, on the CPU or the device of ``segment``.
+        crop_size: (height, width) that ``segment`` expects.
+        overlap: pixels that neighbouring tiles share at least.
+        crops_at_once: most tiles handed to ``segment`` together.
+        confidence: also return the probability of the chosen class.
+
+    Returns:
+        The map at the image's own size, on the CPU.
+    """
+    plan: WindowPlan = tile_plan((image.shape[-2], image.shape[-1]), crop_size, overlap)
+    rows = cut_rows(image, plan)
+    first, kind = _scores(segment, next(rows), crop_size, crops_at_once)
+
+    def scored() -> Iterator[Tensor]:
+        yield first
+        for row in rows:
+            yield _scores(segment, row, crop_size, crops_at_once)[0]
+
+    bands = [
+        (found.classes.cpu(), None if found.confidence is None else found.confidence.cpu())
+        for _, found in stream_classes(scored(), plan, confidence=kind if confidence else None)
+    ]
+    certain = [band for _, band in bands if band is not None]
+    return SemanticMap(torch.cat([band for band, _ in bands]), torch.cat(certain) if certain else None)
+
+
+def _scores(segment: Segment, crops: Tensor, crop_size: Size, at_once: int) -> tuple[Tensor, Confidence]:
+    """Return scores (n, K, ., .) of all crops, and what their best one means: a logit, or a score in [0, 1]."""
+    kind: Confidence = "score"
+    found = []
+    for first in range(0, len(crops), at_once):
+        output = segment(crops[first : first + at_once])
+        kind = "softmax" if isinstance(output, PixelLogits) else "score"
+        found.append(pixel_scores(output, crop_size))
+    return torch.cat(found), kind

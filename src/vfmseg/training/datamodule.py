@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Sequence
+
+import cv2
 import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
@@ -30,7 +34,7 @@ class SegmentationData(pl.LightningDataModule):
         val: SampleSource,
         *,
         transform: Transform,
-        collate: type[None] | object,
+        collate: Callable[[Sequence[Sample]], Batch],
         batch_size: int,
         effective_batch_size: int,
         num_workers: int,
@@ -62,7 +66,7 @@ class SegmentationData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=one_thread,
+            worker_init_fn=quiet_worker,
         )
 
     def val_dataloader(self) -> DataLoader[list[Sample]]:
@@ -75,13 +79,17 @@ class SegmentationData(pl.LightningDataModule):
             sampler=sampler,
             collate_fn=list,
             num_workers=self.num_workers,
-            worker_init_fn=one_thread,
+            worker_init_fn=quiet_worker,
         )
 
 
-def one_thread(worker: int) -> None:
-    """Keep a loader worker to one thread: workers are the parallelism."""
-    import cv2
+def quiet_worker(worker: int) -> None:
+    """Keep a loader worker to one thread (workers are the parallelism) and deaf to signals.
 
+    A signal to the whole process group (Ctrl-C, a cluster's SIGTERM) must reach the run alone: it ends the step,
+    saves and then ends its workers, which it could not do if they had died before.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -186,6 +186,13 @@ class SegmentationModule(pl.LightningModule):
         """Move a training batch to ``device``; evaluation samples are moved one by one where they are used."""
         return batch.to(device) if isinstance(batch, Batch) else batch
 
+    def rate_factor(self, step: int) -> float:
+        """Return the factor on every group's peak rate during optimiser step ``step`` (0-based)."""
+        settings = self.optimizer_settings
+        return polynomial_decay(
+            step, total_steps=settings.total_steps, power=settings.poly_power, warmup_steps=settings.warmup_steps
+        )
+
     def configure_optimizers(self) -> Any:
         """Return AdamW and the schedule that is a pure function of the step (arXiv 2404.12172, sec. 3)."""
         settings = self.optimizer_settings
@@ -196,15 +203,7 @@ class SegmentationModule(pl.LightningModule):
             layer_decay=settings.layer_decay,
         )
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: polynomial_decay(
-                step,
-                total_steps=settings.total_steps,
-                power=settings.poly_power,
-                warmup_steps=settings.warmup_steps,
-            ),
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

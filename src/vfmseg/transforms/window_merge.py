@@ -287,7 +287,7 @@ def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
         raise ValueError(f"the plan has {len(axis.starts)} windows in a row, but there are {count}")
     lines = windows.float().reshape(count, num_classes * rows, width)
     if width != axis.window:
-        lines = F.interpolate(lines, axis.window, mode="linear", align_corners=False)
+        lines = _resize_lines(lines, axis.window)
     if count == 1 and axis.padded == axis.window:
         line = lines[0]
     else:
@@ -304,14 +304,19 @@ def _to_image(line: Tensor, axis: Axis) -> Tensor:
     line = line[:, : axis.resized]
     if axis.resized == axis.size:
         return line.contiguous()
-    return F.interpolate(line[None], axis.size, mode="linear", align_corners=False)[0]
+    return _resize_lines(line[None], axis.size)[0]
+
+
+def _resize_lines(lines: Tensor, length: int) -> Tensor:
+    """Resize (n, C, g) to (n, C, length), linearly; as rows of an image, because torch rounds as in the publication then."""
+    return F.interpolate(lines[:, :, None], (1, length), mode="bilinear", align_corners=False)[:, :, 0]
 
 
 @lru_cache(maxsize=64)
 def _row_taps(axis: Axis, grid_rows: int) -> _Taps:
     """Find out what each image row is made of, by merging windows in which one row is 1 and the rest 0."""
     unit = torch.eye(grid_rows)[None]  # (1, grid rows as channels, grid rows)
-    unit = F.interpolate(unit, axis.window, mode="linear", align_corners=False)[0]
+    unit = _resize_lines(unit, axis.window)[0]
     image_rows, ids, weights = [], [], []
     for window_row, (start, share) in enumerate(zip(axis.starts, axis.weights(), strict=True)):
         line = torch.zeros(grid_rows, axis.padded)

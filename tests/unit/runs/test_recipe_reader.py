@@ -198,7 +198,11 @@ def test_errors__contradictions_are_listed_together() -> None:
         ("encoder.overrides", {"depth": "deep"}, "encoder.overrides.depth = 'deep'"),
         ("seed", -1, "seed = -1: input should be greater than or equal to 0"),
         ("seed", None, "seed = None: input should be a valid integer"),
-        ("trainer.devices", -1, "trainer.devices = -1: input should be 'auto', or input should be greater than 0"),
+        (
+            "trainer.devices",
+            -1,
+            "trainer.devices = -1: input should be 'auto', or input should be greater than 0",
+        ),
         ("task", "panoptic", "task = 'panoptic': input should be 'semantic'"),
         ("encoder", "dinov2-b", "encoder = 'dinov2-b': a section has keys of its own, such as encoder.name"),
         ("decoder", "linear", "decoder = 'linear': a section has keys of its own, such as decoder.name"),
@@ -276,7 +280,9 @@ _RECIPES = st.fixed_dictionaries(
             st.sampled_from(["none", "auto"]), st.lists(st.floats(1e-3, 1e3), min_size=1)
         ),
         "training.loggers": st.lists(st.sampled_from(["tensorboard", "wandb"])),
-        "trainer.devices": st.one_of(st.just("auto"), st.integers(1, 8), st.lists(st.integers(0, 7), min_size=1)),
+        "trainer.devices": st.one_of(
+            st.just("auto"), st.integers(1, 8), st.lists(st.integers(0, 7), min_size=1)
+        ),
         "trainer.limit_val_batches": st.one_of(st.integers(1, 100), st.floats(0, 1)),
         "init_from": st.text(),
         "seed": st.integers(0, 2**63),
@@ -304,7 +310,9 @@ def test_recipe_yaml__holds_plain_values_only_and_mask2former_too(tmp_path: Path
 # where recipes and data are found
 
 
-@pytest.mark.parametrize("name", ["configs/scenes_linear_semantic.yaml", "scenes_linear_semantic.yaml", "scenes_linear_semantic"])
+@pytest.mark.parametrize(
+    "name", ["configs/scenes_linear_semantic.yaml", "scenes_linear_semantic.yaml", "scenes_linear_semantic"]
+)
 def test_find_recipe__packaged_ones_from_anywhere(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +345,9 @@ def test_list_recipes__names_lead_to_files() -> None:
     assert packaged_recipes_roots()
 
 
-def test_data_path__relative_is_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_path__relative_is_found_beside_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "recipes" / "images").mkdir(parents=True)
     file = tmp_path / "recipes" / "mine.yaml"
     file.write_text("data: {name: folder, path: images}\n")

@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -41,8 +42,8 @@ def hub_errors(hub_id: str) -> Iterator[None]:
             why = "the Hugging Face hub cannot be reached"
         raise HubError(
             f"the weights {hub_id} are not in the cache ({constants.HF_HUB_CACHE}), and {why}. Either fetch "
-            f"them where there is a network (`hf download {hub_id}`) and copy the cache, or {_LOCAL}, or train "
-            "from scratch with encoder.weights=random"
+            f"them where there is a network (`hf download {hub_id}`) and copy the cache, or {_LOCAL}, or "
+            "train from scratch with encoder.weights=random"
         ) from error
     except RepositoryNotFoundError as error:
         raise HubError(
@@ -51,6 +52,11 @@ def hub_errors(hub_id: str) -> Iterator[None]:
         ) from error
     except EntryNotFoundError as error:
         raise HubError(f"{hub_id} lacks a file that vfmseg needs: {error}. Instead, {_LOCAL}") from error
+    except HFValidationError as error:
+        raise HubError(
+            f"{hub_id!r} is no id of the Hugging Face hub: {error} An id is OWNER/NAME, like "
+            "facebook/dinov2-base; `vfmseg list encoders` shows the short names"
+        ) from error
     except (HfHubHTTPError, OSError) as error:
         raise HubError(
             f"{hub_id} could not be fetched from the Hugging Face hub: {error}. Try again, or {_LOCAL}"

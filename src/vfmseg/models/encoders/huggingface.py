@@ -50,22 +50,21 @@ def read_blueprint(source: str) -> Blueprint:
             f"encoder.name {source!r} is a {kind!r} of transformers; of the Hugging Face hub vfmseg takes "
             f"{', '.join(_MODELS)}. Other families come by their timm names (`vfmseg list encoders`)"
         )
-    dim = config["hidden_size"]
-    arguments: dict[str, Any] = {
-        "patch_size": config["patch_size"],
-        "embed_dim": dim,
-        "depth": config["num_hidden_layers"],
-        "num_heads": config["num_attention_heads"],
-        "init_values": config["layerscale_value"],
-        "norm_layer": partial(nn.LayerNorm, eps=config["layer_norm_eps"]),
-    }
-    if kind == "dinov3_vit":
-        name, more = _dinov3(source, config)
-    else:
-        name, more = _dinov2(source, config)
-    return Blueprint(
-        name, {**arguments, **more}, tuple(processor["image_mean"]), tuple(processor["image_std"])
-    )
+    try:
+        name, arguments = _dinov3(source, config) if kind == "dinov3_vit" else _dinov2(source, config)
+        arguments |= {
+            "patch_size": config["patch_size"],
+            "embed_dim": config["hidden_size"],
+            "depth": config["num_hidden_layers"],
+            "num_heads": config["num_attention_heads"],
+            "init_values": config["layerscale_value"],
+            "norm_layer": partial(nn.LayerNorm, eps=config["layer_norm_eps"]),
+        }
+        return Blueprint(name, arguments, tuple(processor["image_mean"]), tuple(processor["image_std"]))
+    except KeyError as error:
+        raise RecipeError(
+            f"encoder.name {source!r}: its config.json or preprocessor_config.json lacks {error}"
+        ) from error
 
 
 def weights_of(source: str) -> Path:

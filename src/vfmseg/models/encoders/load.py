@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
 
-from vfmseg.errors import RecipeError, WeightsError, nearest
+from vfmseg.errors import RecipeError, nearest
 from vfmseg.models.encoders import native
 from vfmseg.models.encoders.base import Encoder, WeightsReport
 from vfmseg.models.encoders.catalog import lookup
@@ -86,7 +86,7 @@ def build_encoder(
     if sub_norm:
         native.add_sub_norms(outline)
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
-    patch = patch_size or outline.patch_embed.patch_size[0]
+    patch = outline.patch_embed.patch_size[0] if patch_size is None else patch_size
     _check_size(outline, size, patch)
 
     if weights == "random":
@@ -183,10 +183,6 @@ def _from_file(
 ) -> tuple[native.PlainViT, WeightsReport]:
     raw, report = read_weights(path)
     state, left_out = to_timm_names(raw, outline)
-    if "patch_embed.proj.weight" not in state:
-        raise WeightsError(
-            f"{path} holds no patch embedding under a name that fits encoder.name {plan.name!r}"
-        )
     arguments = {**plan.arguments, **own_size(state, outline)}
     if (
         isinstance(outline, VisionTransformer)

@@ -72,8 +72,11 @@ def outline(name: str, overrides: Mapping[str, Any]) -> PlainViT:
     Raises:
         RecipeError: ``name`` is no plain vision transformer, or ``overrides`` do not fit it.
     """
-    with torch.device("meta"):
-        vit = _create(name, overrides, pretrained=False)
+    try:
+        with torch.device("meta"):
+            vit = timm.create_model(name, pretrained=False, num_classes=0, **overrides)
+    except (TypeError, AssertionError, ValueError, ZeroDivisionError) as error:
+        raise RecipeError(f"encoder.overrides {dict(overrides)} do not fit {name}: {error}") from error
     reason = _why_not_plain(vit)
     if reason:
         raise RecipeError(
@@ -95,7 +98,7 @@ def create(name: str, arguments: Mapping[str, Any], like: PlainViT, *, pretraine
     if not isinstance(like, VisionTransformerSAM):
         # A fixed size keeps patches as tokens, and rotary tables as buffers instead of made at each call.
         arguments = {**arguments, "dynamic_img_size": False}
-    return _create(name, arguments, pretrained=pretrained)
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
 
 
 def remove_heads(vit: PlainViT) -> tuple[str, ...]:
@@ -130,13 +133,6 @@ def add_sub_norms(vit: PlainViT) -> None:
             )
         block.attn.proj = nn.Sequential(make(block.attn.proj.in_features), block.attn.proj)
         block.mlp.norm = make(block.mlp.fc2.in_features)
-
-
-def _create(name: str, arguments: Mapping[str, Any], *, pretrained: bool) -> PlainViT:
-    try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
-    except (TypeError, AssertionError, ValueError, ZeroDivisionError) as error:
-        raise RecipeError(f"encoder.overrides {dict(arguments)} do not fit {name}: {error}") from error
 
 
 def _why_not_plain(model: PlainViT) -> str:

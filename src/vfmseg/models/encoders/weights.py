@@ -188,7 +188,8 @@ def _prefix(path: Path, tensors: State) -> str:
     if not found:
         raise WeightsError(
             f"{path} holds no vision transformer whose names vfmseg knows (timm, Meta's DINOv2, DINOv3 and "
-            f"SAM, transformers' DINOv2 and DINOv3, BEiT-3): no patch embedding among {_collapse(list(tensors))}"
+            "SAM, transformers' DINOv2 and DINOv3, BEiT-3): no patch embedding among "
+            f"{_collapse(list(tensors))}"
         )
     if len(found) > 1:
         raise WeightsError(

@@ -83,9 +83,10 @@ class History(StepCallback):
         self.train_seconds += elapsed
         losses = {f"train/{key}": value for key, value in module.mean_train_loss().items()}
         rates: dict[str, float] = {}
+        factor = module.rate_factor(step - 1)  # the optimiser's groups already hold the next step's rate
         for group in trainer.optimizers[0].param_groups:
             name = "encoder" if group["name"].startswith("encoder") else group["name"]
-            rates[f"lr/{name}"] = max(group["lr"], rates.get(f"lr/{name}", 0.0))
+            rates[f"lr/{name}"] = max(group["initial_lr"] * factor, rates.get(f"lr/{name}", 0.0))
         self.latest = {
             **losses,
             **rates,

@@ -1,0 +1,79 @@
+"""The options of the published programs, one test an entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, translate
+from vfmseg.runs.recipe_reader import keys, read_recipe
+
+MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
+    ("root", "/data", {"data.path": "/data"}),
+    ("no_compile", True, {"training.compile": False}),
+    ("no_compile", False, {"training.compile": True}),
+    ("compile_disabled", True, {"training.compile": False}),
+    ("model.network.encoder_name", "vit_base_patch14_dinov2", {"encoder.name": "vit_base_patch14_dinov2"}),
+    ("model.network.patch_size", 8, {"encoder.patch_size": 8}),
+    ("model.network.ckpt_path", "beit3.pth", {"encoder.weights": "beit3.pth"}),
+    ("model.network.sub_norm", True, {"encoder.sub_norm": True}),
+    ("model.network.img_size", [640, 640], {"encoder.image_size": [640, 640]}),
+    ("model.freeze_encoder", True, {"tuning.method": "frozen"}),
+    ("model.freeze_encoder", False, {"tuning.method": "full"}),
+    ("model.ckpt_path", "runs/a", {"init_from": "runs/a"}),
+    ("model.load_ckpt_class_head", False, {"load_class_head": False}),
+    ("model.lr", 1e-4, {"training.learning_rate": 1e-4}),
+    ("model.weight_decay", 0.05, {"training.weight_decay": 0.05}),
+    ("model.lr_multiplier_encoder", 0.1, {"training.encoder_lr_factor": 0.1}),
+    ("model.poly_lr_decay_power", 0.9, {"training.poly_power": 0.9}),
+    ("data.root", "/data", {"data.path": "/data"}),
+    ("trainer.max_steps", 10, {"training.steps": 10}),
+    ("trainer.precision", "32-true", {"training.precision": "32-true"}),
+    ("trainer.val_check_interval", 500, {"training.validate_every": 500}),
+    ("trainer.accumulate_grad_batches", 16, {"training.effective_batch_size": 16}),
+    ("trainer.gradient_clip_val", 1.0, {"training.gradient_clip": 1.0}),
+    ("trainer.enable_progress_bar", False, {"trainer.progress": False}),
+    ("seed_everything", 7, {"seed": 7}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "meant"), MEANINGS)
+def test_alias__means_what_the_table_says_and_makes_a_recipe(
+    name: str, value: Any, meant: dict[str, Any]
+) -> None:
+    assert translate({name: value}) == meant
+    read_recipe(meant)
+
+
+def test_aliases__every_entry_is_tested_and_described() -> None:
+    assert {name for name, _, _ in MEANINGS} == set(ALIASES)
+    assert all(description for description, _ in ALIASES.values())
+
+
+def test_aliases__none_hides_a_recipe_key() -> None:
+    assert set(ALIASES).isdisjoint(keys())
+    assert RANDOM_WEIGHTS not in keys()
+
+
+def test_translate__recipe_keys_pass_unchanged_and_win() -> None:
+    assert translate({"encoder.name": "dinov2-s", "seed": 1}) == {"encoder.name": "dinov2-s", "seed": 1}
+    typed = {"training.steps": 5, "trainer.max_steps": 9}
+    assert translate(typed) == {"training.steps": 5}
+    assert translate(dict(reversed(typed.items()))) == {"training.steps": 5}
+
+
+def test_translate__unknown_options_are_left_for_the_reader_to_refuse() -> None:
+    assert translate({"model.networks": 1}) == {"model.networks": 1}
+
+
+def test_accumulation__counts_the_batch_size_that_was_typed() -> None:
+    typed = {"trainer.accumulate_grad_batches": 4, "data.batch_size": 2}
+    assert translate(typed) == {"data.batch_size": 2, "training.effective_batch_size": 8}
+    assert translate({**typed, "training.effective_batch_size": 3})["training.effective_batch_size"] == 3
+
+
+@pytest.mark.parametrize("rest", [{}, {"model.network.ckpt_path": "a.pth"}, {"encoder.weights": "b.pth"}])
+def test_random_weights__win_over_whatever_else_says(rest: dict[str, Any]) -> None:
+    assert translate({RANDOM_WEIGHTS: True, **rest}) == {"encoder.weights": "random"}
+    assert RANDOM_WEIGHTS not in translate({RANDOM_WEIGHTS: False, **rest})

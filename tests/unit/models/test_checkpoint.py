@@ -1,0 +1,89 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vfmseg.errors import CheckpointError, ResourceError, WeightsError
+from vfmseg.models.checkpoint import (
+    CheckpointHeader,
+    find_model_file,
+    load_into,
+    read_header,
+    read_tensors,
+    save_model,
+    writing,
+)
+from vfmseg.types import LabelSpace
+
+_SPACE = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True))
+_HEADER = CheckpointHeader({"seed": 3}, _SPACE, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), 7, {"val/miou": 0.5, "val/iou/car": None})
+
+
+def test_save_model__comes_back_whole(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    save_model(tmp_path, module, _HEADER)
+    assert read_header(tmp_path) == _HEADER
+    other = nn.Linear(3, 2)
+    load_into(other, read_tensors(tmp_path), source=tmp_path)
+    assert torch.equal(other.weight, module.weight)
+    assert json.loads((tmp_path / "checkpoint.json").read_text()) == _HEADER.as_dict()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.json", "model.safetensors"]
+
+
+def test_find_model_file__takes_the_best_of_a_run(tmp_path: Path) -> None:
+    for name in ("last", "best"):
+        save_model(tmp_path / "checkpoints" / name, nn.Linear(1, 1), _HEADER)
+    assert find_model_file(tmp_path).parent.name == "best"
+    assert find_model_file(tmp_path / "checkpoints" / "last").parent.name == "last"
+
+
+def test_find_model_file__missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint at .*nowhere. Give a run folder"):
+        find_model_file(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"holds no model: looked for model.safetensors, checkpoints/best"):
+        find_model_file(tmp_path)
+
+
+def test_read_header__of_another_program(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="was not written by vfmseg: its header has no recipe and no classes"):
+        read_header(tmp_path)
+
+
+def test_read__of_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    save_model(tmp_path, nn.Linear(30, 20), _HEADER)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-50])
+    for read in (read_header, read_tensors):
+        with pytest.raises(CheckpointError, match="cannot be read as safetensors .*may be cut short"):
+            read(tmp_path)
+
+
+def test_load_into__names_both_lists(tmp_path: Path) -> None:
+    tensors = {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}
+    with pytest.raises(WeightsError) as caught:
+        load_into(nn.Linear(3, 2), tensors, source="file.safetensors")
+    message = str(caught.value)
+    assert "missing in the file (1): bias" in message
+    assert "not in the model (1): extra" in message
+    assert "weight: file (2, 4), model (2, 3)" in message
+
+
+def test_writing__disk_full_leaves_what_was_there_and_no_partial_file(tmp_path: Path) -> None:
+    save_model(tmp_path, nn.Linear(1, 1), _HEADER)
+    with pytest.raises(ResourceError, match=r"The disk is full: .* What was saved there before is untouched"), writing(tmp_path):
+        (tmp_path / "model.safetensors.partial").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert read_header(tmp_path) == _HEADER
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_writing__a_really_full_device(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="The disk is full"), writing(tmp_path), open("/dev/full", "wb") as file:
+        torch.save({"a": torch.zeros(100_000)}, file)
