@@ -2,8 +2,8 @@
 
 Run: python benchmarks/linear_loss.py [--repeats 7] [--threads 2] [--out FILE.json]
 Sides take turns in one process; printed are medians, their 10th and 90th percentiles and ratios. Memory is
-what one call adds at its peak: on a CPU (Linux only) to the resident size of a process of its own, on a GPU to
-the allocated memory. Losses and gradients must agree before anything is timed.
+what one call adds at its peak: on a CPU (Linux only) to the resident size of a process of its own, on a GPU
+to the allocated memory. Losses and gradients must agree before anything is timed.
 """
 
 from __future__ import annotations

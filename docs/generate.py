@@ -113,15 +113,14 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def _recipe() -> str:
-    parts = ["# Recipe\n", NOTE, RECIPE]
-    section = None
+    sections: dict[str, list[str]] = {}
     for key, (default, documentation) in keys().items():
-        top = key.split(".")[0] if "." in key else "top level"
-        if top != section:
-            section = top
-            parts.append(f"\n## {top}\n\n| key | default | meaning |\n|---|---|---|")
-        parts.append(f"| `{key}` | {f'`{default}`' if default else 'empty'} | {_cell(documentation)} |")
-    return "\n".join(parts) + "\n"
+        row = f"| `{key}` | {f'`{default}`' if default else 'empty'} | {_cell(documentation)} |"
+        sections.setdefault(key.split(".")[0] if "." in key else "top level", []).append(row)
+    parts = ["# Recipe\n", NOTE, RECIPE]
+    for section, rows in sections.items():
+        parts += [f"## {section}\n", "| key | default | meaning |\n|---|---|---|", *rows, ""]
+    return "\n".join(parts)
 
 
 def _cell(text: str) -> str:

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from timm.layers import Attention, AttentionRope
 from timm.models.eva import Eva, EvaAttention
@@ -156,6 +157,20 @@ class TestEncoderContract:
         for plain, checkpointed in zip(*gradients, strict=True):
             torch.testing.assert_close(plain, checkpointed)
 
+    def test_checkpointing__runs_blocks_again_in_the_backward_pass(self, pairs, family):
+        encoder = copy.deepcopy(pairs(family)[1])
+        encoder.set_checkpointing(True)
+        runs = []
+        for index, block in enumerate(encoder.blocks):
+            block.register_forward_pre_hook(lambda *_, index=index: runs.append(index))
+        out = encoder.forward_grid(pixels_for(encoder))
+        assert runs == [0, 1, 2]
+        out.sum().backward()
+        assert runs == [0, 1, 2, 2, 1, 0]
+        with torch.no_grad():
+            encoder.forward_grid(pixels_for(encoder))
+        assert len(runs) == 9
+
     def test_state_dict__fits_an_encoder_built_with_random_weights(self, pairs, family):
         _, encoder = pairs(family)
         name, overrides = FAMILIES[family]
@@ -258,6 +273,22 @@ class TestExtraTokens:
             encoder.run_blocks(tokens, 0, 3, mask=mask, num_extra=3)[:, :3].square().mean().backward()
             gradients.append(queries.grad.clone())
         torch.testing.assert_close(*gradients)
+
+
+PLAIN = [
+    n for m in ("vision_transformer", "eva", "vision_transformer_sam") for n in timm.list_models(module=m)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN)
+def test_every_plain_vit_of_timm__two_sizes(name):
+    overrides = {} if "sapiens2" in name else {"depth": 1}  # Sapiens 2 says something about each block
+    for size, patch in (((512, 512), 16), ((256, 512), 8)):
+        with torch.device("meta"), torch.no_grad():
+            encoder = build_encoder(name, size, patch, weights="random", overrides=overrides)
+            grid = encoder.forward_grid(torch.zeros(1, 3, *size))
+        assert grid.shape == (1, encoder.embed_dim, size[0] // patch, size[1] // patch)
 
 
 def test_extra_tokens__refused_by_sam(pairs):

@@ -51,8 +51,7 @@ class LabelTable:
             values, counts = np.unique(raw[ids == _UNKNOWN], return_counts=True)
             raise LabelError(
                 f"{name} holds values that no class has: {_count([str(v) for v in values], counts)}. "
-                f"Known are {self.label_map.raw_values}. "
-                "Say which class they are, or that they are to be ignored, in label_map."
+                f"Known are {self.label_map.raw_values}. {self.label_map.remedy}"
             )
         return ids
 
@@ -63,12 +62,13 @@ class LabelTable:
             grey = bool(
                 (colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all()
             )
-            why = (
-                "its three channels are equal: save one of them" if grey else "list the colour of each class"
-            )
+            if grey:
+                raise LabelError(
+                    f"{name} is stored as RGB with three equal channels. Save one of them as a grey PNG."
+                )
             raise LabelError(
-                f"{name} is stored as RGB, and the data set has no `colours`: {why}"
-                + (", as a PNG with one channel." if grey else " under `colours` in its YAML file.")
+                f"{name} is stored as RGB, and the colours of the classes are not known. "
+                f"{self.label_map.remedy}"
             )
         codes = _pack_array(colours)
         places = np.minimum(np.searchsorted(self._colour_codes, codes), len(self._colour_codes) - 1)
@@ -77,8 +77,7 @@ class LabelTable:
             values, counts = np.unique(codes[unknown], return_counts=True)
             found = [f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in values.tolist()]
             raise LabelError(
-                f"{name} holds colours that no class has: {_count(found, counts)}. "
-                "Add them to `colours` in the YAML file of the data set (`ignore: [[r, g, b]]` for no class)."
+                f"{name} holds colours that no class has: {_count(found, counts)}. {self.label_map.remedy}"
             )
         return self._colour_ids[places]
 

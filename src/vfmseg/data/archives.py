@@ -1,4 +1,4 @@
-"""Archives and folders -> bytes: one reader over zip, zip inside zip, tar, compressed tar and plain folders.
+"""Archives -> bytes: zip, zip inside zip, tar and compressed tar; and the one way to open any source.
 
 A source lists its members once, with the place of each, and reads a member later from that place alone:
 what a loader worker holds is one open file and a few numbers. Sources may be pickled and forked; every
@@ -10,9 +10,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import tarfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,72 +21,12 @@ import numpy as np
 
 from vfmseg.data import zip_directory
 from vfmseg.data.cache import unpack_once
+from vfmseg.data.folder_source import FolderSource
 from vfmseg.data.source import NUMBERS, FileWindow, Listing, Member, Source, Stamp
 from vfmseg.errors import ArchiveError, nearest
 
 _LOCAL_HEADER_BYTES = 30
 _USUAL_NAME_AND_EXTRA_BYTES = 226
-_COARSEST_CLOCK_NS = 2_000_000_000
-"""FAT counts modification times in steps of two seconds."""
-
-
-class FolderSource(Source):
-    """A folder on disk. Links are followed, except to a folder they lie in."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.title = str(path)
-
-    def list_members(self, under: Sequence[str] = ("",)) -> Listing:
-        """List the files below the folders ``under``."""
-        names: list[str] = []
-        stamp: Stamp = {}
-        for start in under:
-            if (self.path / start).is_dir():
-                self._walk(start, names, stamp)
-        return Listing(names, np.full((len(names), len(NUMBERS)), -1, np.int64), stamp)
-
-    def _walk(self, start: str, names: list[str], stamp: Stamp) -> None:
-        pending: list[tuple[str, frozenset[tuple[int, int]]]] = [(start, frozenset())]
-        while pending:
-            folder, above = pending.pop()
-            status = os.stat(self.path / folder)
-            identity = (status.st_dev, status.st_ino)
-            if folder in stamp or identity in above:
-                continue
-            stamp[folder] = status.st_mtime_ns  # taken before the listing: a later change is then noticed
-            prefix = f"{folder}/" if folder else ""
-            with os.scandir(self.path / folder) as entries:
-                for entry in entries:
-                    if entry.is_dir():
-                        pending.append((prefix + entry.name, above | {identity}))
-                    elif entry.is_file():
-                        names.append(prefix + entry.name)
-
-    def read(self, member: Member) -> bytes:
-        """Return the bytes of a file."""
-        path = self.path / member.name
-        try:
-            return path.read_bytes()
-        except FileNotFoundError as error:
-            raise ArchiveError(f"{path} was there when the data set was opened, and is gone.") from error
-        except OSError as error:
-            raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
-
-    def stamp_of(self, names: Iterable[str]) -> Stamp:
-        """Return the modification time of each file."""
-        return {name: os.stat(self.path / name).st_mtime_ns for name in names}
-
-    def is_current(self, stamp: Stamp) -> bool:
-        """Compare the modification times of the folders and files in the stamp."""
-        try:
-            return all(os.stat(self.path / name).st_mtime_ns == mtime for name, mtime in stamp.items())
-        except OSError:
-            return False
-
-    def is_settled(self, stamp: Stamp) -> bool:
-        """Tell whether all changes are older than the clock of any file system is coarse."""
-        return all(time.time_ns() - mtime > _COARSEST_CLOCK_NS for mtime in stamp.values())
 
 
 class _ArchiveSource(Source):
@@ -265,11 +203,11 @@ def _open_archive(path: Path) -> ZipSource | TarSource:
     head = window.read_at(0, tarfile.BLOCKSIZE)
     if head[:2] == b"PK":
         return ZipSource(window, str(path), path)
-    if head[257:262] == b"ustar":
-        return TarSource(window, str(path), path)
     for magic, opener in _COMPRESSIONS.items():
         if head.startswith(magic):
             return _open_compressed_tar(path, opener)
+    if head and tarfile.is_tarfile(path):
+        return TarSource(window, str(path), path)
     looks = f"it starts with {head[:8]!r}" if head else "it is empty"
     if head.lstrip()[:1] == b"<":
         looks = "it looks like a web page, which servers send instead of a file that needs a login"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from vfmseg.data.scene_style import CLASSES
 from vfmseg.data.sets import ade20k, cityscapes, folder, gta5, pascal_voc
 from vfmseg.data.spec import DatasetSpec
 from vfmseg.errors import DataError, nearest
@@ -25,6 +26,9 @@ class DatasetInfo:
     homepage: str
     """Where to get it."""
 
+
+SCENES_NAME: Final = "scenes"
+"""Written by ``scenes.py`` in the layout of a folder data set, and read as one."""
 
 SPECS: Final[dict[str, DatasetSpec]] = {
     spec.name: spec for spec in (ade20k.SPEC, pascal_voc.SPEC, cityscapes.SPEC, gta5.SPEC)
@@ -52,6 +56,15 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
         files=("images/{train,val}/*", "masks/{train,val}/*.png", "dataset.yaml"),
         licence="yours",
         homepage="your disk",
+    ),
+    SCENES_NAME: DatasetInfo(
+        name=SCENES_NAME,
+        title="generated street scenes",
+        num_classes=len(CLASSES),
+        splits=("train", "val"),
+        files=(),
+        licence="Apache-2.0",
+        homepage="made by vfmseg, nothing to download",
     ),
 }
 """Everything ``open_dataset`` knows by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,9 @@ class SegmentationDataset(Dataset[Sample]):
         """Labels resized to their image's size so far, in this process."""
         self._sources = tuple(plan.sources)
         self._resize_labels = resize_labels
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
 
     def __len__(self) -> int:
         return len(self.index)
@@ -192,7 +195,8 @@ def open_dataset(
 
     Args:
         name: one of ``catalog.DATASETS``.
-        path: the folder with the downloads; for ``folder`` a folder, archive or YAML file.
+        path: the folder with the downloads; for ``folder`` a folder, archive or YAML file; for ``scenes``
+            what ``scenes.py`` wrote.
         split: ``train``, ``val`` or ``test``.
         allow_unpaired: leave out images without label and labels without image (listed in ``skipped``)
             instead of raising.
@@ -209,7 +213,7 @@ def open_dataset(
         DataError: unknown data set or split, files without partner, an empty split, no class names.
     """
     catalog.check_name(name)
-    if name == folder.NAME:
+    if name in (folder.NAME, catalog.SCENES_NAME):
         folder_plan, description = plan_folder(path, split, val_fraction=val_fraction, seed=seed)
         plan: Plan = folder_plan
         label_map = None if description is None else description.label_map
@@ -252,7 +256,8 @@ def propose_folder_yaml(path: str | Path, split: str = "train") -> str:
 def _propose(plan: Plan, index: Index) -> str:
     reader = SegmentationDataset(plan, index, LabelMap(LabelSpace((), (), ()), {}))
     chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_LABELS, len(index))).astype(int))
-    return propose_description(plan.sources[0].title, (reader.read_raw_label(int(i)) for i in chosen))
+    path = str(Path(plan.sources[0].title).absolute())
+    return propose_description(path, (reader.read_raw_label(int(i)) for i in chosen))
 
 
 def _check_index(index: Index, plan: Plan, *, allow_unpaired: bool) -> None:

@@ -89,7 +89,13 @@ def read_description(text: str, title: str) -> Description:
     space = LabelSpace(tuple(names.values()), tuple(shown[i] for i in ids), tuple(i in things for i in ids))
     by_colour = {colour: ids.index(i) for i, colour in colours.items()}
     by_colour.update(dict.fromkeys(ignored_colours, IGNORE_INDEX))
-    label_map = LabelMap(space, raw_to_id, by_colour)
+    label_map = LabelMap(
+        space,
+        raw_to_id,
+        by_colour,
+        remedy=f"In {title} say which class they are, or that they are to be ignored: under names, label_map "
+        "or ignore_index for values, under colours for RGB masks.",
+    )
     return Description(
         path=raw.get("path", ""),
         patterns=patterns,

@@ -56,7 +56,7 @@ class Finder:
         return found
 
     def by_list_file(self, split: str) -> Found | None:
-        """Read ``train.txt``: lines of image and mask always count, images alone unless folders say the split.
+        """Read ``train.txt``: pairs of image and mask always, images alone unless folders say the split.
 
         Raises:
             DataError: there are lists, folders do not say the split, and this split has no list.

@@ -10,9 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from vfmseg.data.archives import FolderSource, ZipSource, open_source
+from vfmseg.data.archives import ZipSource, open_source
 from vfmseg.data.description import Description, read_description
 from vfmseg.data.folder_finder import Finder, Found
+from vfmseg.data.folder_source import FolderSource
 from vfmseg.data.layouts import describe_layout
 from vfmseg.data.pairing import Pairs, Ref
 from vfmseg.data.sets.folder import DESCRIPTION_FILES
@@ -144,12 +145,13 @@ def plan_folder(
     description = read_description(text, str(base / name))
     if val_fraction == 0:
         val_fraction, seed = description.val_fraction, description.seed
+    source = open_source(base / Path(description.path).expanduser())
     plan = FolderPlan(
-        open_source(base / Path(description.path).expanduser()),
+        source,
         split,
         dict(description.patterns),
         {
-            split: _read_list(base, patterns[0])
+            split: _read_list(base, source, patterns[0])
             for split, patterns in description.patterns.items()
             if _is_list(patterns)
         },
@@ -177,15 +179,18 @@ def _is_list(patterns: Sequence[str]) -> bool:
     return len(patterns) == 1 and patterns[0].endswith(".txt")
 
 
-def _read_list(base: Path, name: str) -> str:
-    """Return the text of a list file that a YAML file names, relative to the YAML file."""
-    if base.is_dir():
-        path = base / name
-        if not path.is_file():
-            raise DataError(f"{path} does not exist.{nearest(name, [p.name for p in base.glob('*.txt')])}")
-        return path.read_text(encoding="utf-8-sig")
-    source = open_source(base)
-    listing = source.list_members()
-    if name not in listing.names:
-        raise DataError(f"{source.title} holds no {name}.{nearest(name, listing.names)}")
-    return source.read(listing.member(listing.names.index(name))).decode("utf-8-sig")
+def _read_list(base: Path, source: Source, name: str) -> str:
+    """Return the text of a list file that a YAML file names: beside the YAML file, or in the data."""
+    for folder in (base, source.path):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8-sig")
+    if isinstance(source, FolderSource):
+        known = [path.name for folder in (base, source.path) for path in folder.glob("*.txt")]
+    else:
+        listing = source.list_members()
+        if name in listing.names:
+            return source.read(listing.member(listing.names.index(name))).decode("utf-8-sig")
+        known = [name for name in listing.names if name.endswith(".txt")]
+    raise DataError(
+        f"There is no list {name} beside the YAML file in {base} or in {source.title}.{nearest(name, known)}"
+    )

@@ -33,10 +33,11 @@ class SplitPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Sources, folders, suffixes and list of the split."""
+        """Title, sources, folders, suffixes and list of the split."""
         sets = [(s.folder, s.suffix) for s in (self.split.images, self.split.labels)]
-        paths = [str(source.path.resolve()) for source in self.sources]
-        return json.dumps([sets, self.split.list_file, paths, self.image_sources, self.label_sources])
+        paths = [(source.title, str(source.path.resolve())) for source in self.sources]
+        facts = [self.title, sets, self.split.list_file, paths, self.image_sources, self.label_sources]
+        return json.dumps([*facts, self.missing])
 
     def under(self, source: int) -> Sequence[str]:
         """Return the folders of a source that matter."""
@@ -77,7 +78,8 @@ class SplitPlan:
         )
 
     def _find(self, files: FileSet, sources: Sequence[int], listings: Sequence[Listing]) -> dict[str, Ref]:
-        prefix, found = f"{files.folder}/", dict[str, Ref]()
+        prefix = f"{files.folder}/"
+        found: dict[str, Ref] = {}
         for source in sources:
             before = len(found)
             for line, name in enumerate(listings[source].names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final
 
@@ -35,7 +36,7 @@ def propose_description(path: str, labels: Iterable[NDArray[np.uint8] | NDArray[
             *(part.tolist() for part in np.unique(flat, return_counts=True)), strict=True
         ):
             seen[value] = seen.get(value, 0) + number
-    lines = [f"path: {path}"]
+    lines = [f"path: {json.dumps(path, ensure_ascii=False)}"]
     lines += _from_colours(colours, count) if colours else _from_values(values, count)
     return "\n".join(lines) + "\n"
 

@@ -31,6 +31,8 @@ class LabelMap:
     """Raw value (0..65535) -> class id, or ``IGNORE_INDEX``."""
     colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     """RGB -> class id or ``IGNORE_INDEX``, for labels stored as RGB; empty where labels hold indices."""
+    remedy: str = "These are not the labels as they were released: fetch them again."
+    """What to do about other values, for messages."""
 
     @property
     def raw_values(self) -> str:

@@ -149,7 +149,7 @@ def _fill_from_zip64_extra(row: NDArray[np.int64], directory: bytes, position: i
         if kind == 1:
             for column in (2, 1, 0):  # size, stored size, offset: the order of the specification
                 if row[column] == _IN_ZIP64_EXTRA:
-                    if length < 8:
+                    if length < 8 or at + 8 > stop:
                         raise ZipFormatError("a zip64 field of its directory is damaged")
                     row[column] = struct.unpack_from("<Q", directory, at)[0]
                     at, length = at + 8, length - 8

@@ -16,15 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vfmseg.errors import LabelError, RecipeError
 from vfmseg.losses.settings import Average, check_average
 from vfmseg.types import IGNORE_INDEX
 
-# Elements in one working buffer: as large as the second-level cache likes, and on an accelerator as large as
-# keeps its cores busy.
+# Elements in one working buffer: few enough for a CPU's caches, enough to keep an accelerator's cores busy.
 _BUFFER_ELEMENTS = {"cpu": 2**20}
 _BUFFER_ELEMENTS_ACCELERATOR = 2**24
 
@@ -43,7 +41,8 @@ def pixel_cross_entropy(
     images are averaged: what a batch of one image with accumulation computes (benchmark protocol), and the
     same number however a batch is cut into micro-batches or spread over processes.
 
-    Computed in float32 (float64 for float64 logits), also under autocast. Differentiable once.
+    Computed in float32 (float64 for float64 logits), also under autocast. Differentiable once: a backward
+    pass with ``create_graph`` is refused.
 
     Args:
         logits: (B, K, h, w) float, at the patch grid.
@@ -84,8 +83,11 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # the gradient of the gradient would silently be missing
+            raise RuntimeError(
+                "pixel_cross_entropy is differentiable once: call backward without create_graph"
+            )
         (gradient,) = ctx.saved_tensors
         return gradient * grad_loss, None, None, None
 
@@ -133,11 +135,9 @@ def _axis_plan(cells: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
         ``fraction`` (h + 1, phases) in [0, 1): its share of the lower grid row.
     """
     # Image row y lies at grid position ((2y + 1) h - H) / 2H; all in integers, so that no row is lost to
-    # rounding when the ratio is not whole.
+    # rounding when the ratio is not whole. `first` is the first row at or after a grid row: a ceiling.
     cell = torch.arange(-1, cells + 1, device=like.device)
-    first = -(
-        (cells - (2 * cell + 1) * size) // (2 * cells)
-    )  # first row at or after the cell's upper grid row
+    first = -((cells - (2 * cell + 1) * size) // (2 * cells))
     rows = first[:-1, None] + torch.arange(-(-size // cells), device=like.device)
     exists = (rows >= 0) & (rows < size) & (rows < first[1:, None])
     numerator = (2 * rows + 1) * cells - size - 2 * cell[:-1, None] * size
@@ -228,7 +228,7 @@ def _cells_loss(
         loss += (weight * (total.log() - target_score)).sum()
         if grad_all is not None and grad_lower is not None:
             scores *= weight / total
-            scores.scatter_add_(2, target, -weight)  # weight * (softmax - one-hot)
+            scores.scatter_(2, target, scores.gather(2, target) - weight)  # weight * (softmax - one-hot)
             grad_all += scores
             grad_lower.addcmul_(scores, fraction[:, phase])
     if grad_wide is not None and grad_all is not None and grad_lower is not None:

@@ -50,14 +50,12 @@ class MaskLossSettings:
 
     def __post_init__(self) -> None:
         if self.num_points < 1:
-            raise RecipeError(
-                f"num_points is {self.num_points}; at least 1 point is needed, published: 12544."
-            )
+            raise RecipeError(f"num_points is {self.num_points}; allowed is 1 or more. Published: 12544.")
         if self.oversample_ratio < 1:
             raise RecipeError(
-                f"oversample_ratio is {self.oversample_ratio}; allowed is 1 or more, published: 3."
+                f"oversample_ratio is {self.oversample_ratio}; allowed is 1 or more. Published: 3."
             )
         if not 0 <= self.importance_ratio <= 1:
             raise RecipeError(
-                f"importance_ratio is {self.importance_ratio}; allowed is 0 to 1, published: 0.75."
+                f"importance_ratio is {self.importance_ratio}; allowed is 0 to 1. Published: 0.75."
             )

@@ -85,6 +85,8 @@ def open_splits(recipe: Recipe, say: Say) -> Splits:
             f"The training split has the classes {', '.join(splits.train.label_space.names)}, the validation split "
             f"{', '.join(splits.val.label_space.names)}; they must be the same."
         )
+    for split in (splits.train, splits.val):
+        say(f"data: {split.sentence}")
     say(
         f"data: {len(splits.train)} training and {len(splits.val)} validation images, "
         f"{splits.label_space.num_classes} classes"

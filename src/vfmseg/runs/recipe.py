@@ -10,29 +10,21 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
-from pydantic_core import PydanticCustomError
+
+from vfmseg.runs.values import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    SizeSetting,
+    StepsOrFraction,
+)
 
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-
-
-def _no_switch(value: Any) -> Any:
-    """Refuse true and false where a number is meant: an option typed without its value is `true`."""
-    if isinstance(value, bool):
-        raise PydanticCustomError("no_number", "Input should be a number, not a switch; give it a value")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_no_switch)]
-Float = Annotated[float, BeforeValidator(_no_switch), Field(allow_inf_nan=False)]
-PositiveInt = Annotated[Int, Field(gt=0)]
-NonNegativeInt = Annotated[Int, Field(ge=0)]
-PositiveFloat = Annotated[Float, Field(gt=0)]
-NonNegativeFloat = Annotated[Float, Field(ge=0)]
-Fraction = Annotated[Float, Field(ge=0, le=1)]
-StepsOrFraction = Annotated[Int, Field(gt=0)] | Annotated[Float, Field(gt=0, le=1)]
-SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -154,7 +146,7 @@ class TrainingRecipe:
     """AdamW's peak rate for the decoder."""
     encoder_lr_factor: NonNegativeFloat = 0.1
     """The encoder learns at this times `learning_rate`."""
-    layer_decay: Annotated[Float, Field(gt=0, le=1)] = 1.0
+    layer_decay: PositiveFraction = 1.0
     """Each block below the last learns at this times the rate of the one above; 1 = all alike."""
     weight_decay: NonNegativeFloat = 0.05
     """AdamW's decay, on every parameter as the papers do."""

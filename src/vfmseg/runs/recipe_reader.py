@@ -118,6 +118,7 @@ def keys() -> dict[str, tuple[str, str]]:
     """Return every dotted recipe key with its (default, documentation), in the order of the recipe."""
     found: dict[str, tuple[str, str]] = {}
     _collect(Recipe, "", found)
+    found["decoder.name"] = (LinearRecipe().name, f"`vfmseg list decoders`. One of: {', '.join(_DECODERS)}.")
     for choice in (LinearRecipe, Mask2FormerRecipe):
         _collect(choice, "decoder.", found)
     return found
@@ -135,13 +136,18 @@ def _collect(kind: Any, prefix: str, found: dict[str, tuple[str, str]]) -> None:
         elif f"{prefix}{one.name}" != "decoder":
             default = one.default_factory() if callable(one.default_factory) else one.default
             shown = default if isinstance(default, str) else json.dumps(default)
-            found.setdefault(f"{prefix}{one.name}", (shown, documentation.get(one.name, "") + _choices(hint)))
+            said = documentation.get(one.name, "")
+            found.setdefault(f"{prefix}{one.name}", (shown, said + _choices(hint, said)))
 
 
-def _choices(hint: Any) -> str:
-    """Return the words a field may hold, where it is a choice between words."""
-    words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-    return f" One of: {', '.join(words)}." if len(words) > 1 else ""
+def _choices(hint: Any, said: str) -> str:
+    """Return the words a field may hold, where it is a choice between words and not all have been said."""
+    is_list = typing.get_origin(hint) is list
+    choice = typing.get_args(hint)[0] if is_list else hint
+    words = typing.get_args(choice) if typing.get_origin(choice) is typing.Literal else ()
+    if len(words) < 2 or all(f"`{word}`" in said for word in words):
+        return ""
+    return f" {'Any' if is_list else 'One'} of: {', '.join(words)}."
 
 
 def _field_documentation(source: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,11 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vfmseg.transforms.row_band import Confidence, RowBand
 from vfmseg.transforms.sliding_window import Axis, WindowPlan
 from vfmseg.types import SemanticMap
 
-Confidence = Literal["softmax", "score"]
-"""The confidence of a pixel: softmax over its merged values, or the merged value of its class as it is."""
 ScoreRows = Callable[[int, int, int], Tensor]
 """(window row, start, stop) -> (windows in a row, K, stop - start, w): rows [start, stop) of the scores."""
 
@@ -32,12 +30,6 @@ _Fetch = Callable[[NDArray[np.int64]], Tensor]
 
 _STREAM_ROWS = 64
 """Image rows that are merged at once where rows arrive one after the other."""
-_CACHE_BYTES = 2 << 20
-"""Merged logits held at once on a CPU: about what its cache holds."""
-_ACCELERATOR_BYTES = 256 << 20
-"""Merged logits held at once elsewhere: few, large kernels."""
-_SOFTMAX_REACH = 24.0
-"""Classes this far below the best add less than 4e-11 each to the softmax's sum."""
 
 
 @dataclass(frozen=True)
@@ -50,43 +42,6 @@ class _Taps:
     """(H, T); trailing zeros where a row needs fewer than T."""
 
 
-@dataclass(frozen=True)
-class _Band:
-    """Some consecutive rows of the image, not merged yet."""
-
-    start: int
-    """First row in the image."""
-    rows: Tensor
-    """(K, S, W) float32: the window rows that the band needs, columns merged."""
-    ids: NDArray[np.int64]
-    """(r, T) positions in ``rows``."""
-    weights: NDArray[np.float32]
-    """(r, T)"""
-
-    def part(self, start: int, stop: int) -> _Band:
-        """Return rows [start, stop) of the band."""
-        return _Band(self.start + start, self.rows, self.ids[start:stop], self.weights[start:stop])
-
-    def merged(self) -> Tensor:
-        """Return (K, r, W) float32."""
-        needed = int((self.weights != 0).any(0).sum())
-        is_uniform = bool((self.ids == self.ids[0]).all())
-        weights = torch.from_numpy(self.weights).to(self.rows.device)[..., None]  # (r, T, 1)
-        merged: Tensor | None = None
-        for tap in range(needed):
-            if is_uniform:
-                source = self.rows[:, self.ids[0, tap], None]  # (K, 1, W)
-            else:
-                source = self.rows[:, torch.from_numpy(self.ids[:, tap]).to(self.rows.device)]  # (K, r, W)
-            merged = (
-                source * weights[:, tap]
-                if merged is None
-                else torch.addcmul(merged, source, weights[:, tap], out=merged)
-            )
-        assert merged is not None
-        return merged
-
-
 def merge(crop_logits: Tensor, plan: WindowPlan) -> Tensor:
     """Return the logits of the whole image; where classes are all you need, use :func:`merge_to_classes`.
 
@@ -97,7 +52,7 @@ def merge(crop_logits: Tensor, plan: WindowPlan) -> Tensor:
     Returns:
         (K, H, W) float32.
     """
-    return _tensor_band(crop_logits, plan).merged()
+    return _tensor_band(crop_logits, plan).mixed()
 
 
 def merge_to_classes(
@@ -105,7 +60,6 @@ def merge_to_classes(
     plan: WindowPlan,
     *,
     confidence: Confidence | None = None,
-    band_bytes: int | None = None,
 ) -> SemanticMap:
     """Return the best class of each pixel: the argmax of :func:`merge`, without its memory.
 
@@ -113,12 +67,11 @@ def merge_to_classes(
         crop_logits: (n, K, h, w) float, windows in the order of the plan, at the patch grid or any size.
         plan: how the windows were cut.
         confidence: what to return as confidence, if any.
-        band_bytes: merged logits held at once; by default what suits the device.
 
     Returns:
         Classes (H, W), and confidence where asked for, on the device of the logits.
     """
-    return _classify(_tensor_band(crop_logits, plan), confidence, band_bytes)
+    return _tensor_band(crop_logits, plan).classified(confidence)
 
 
 def merge_scores_to_classes(
@@ -148,7 +101,7 @@ def merge_scores_to_classes(
         return _take_rows(torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0], places)
 
     bands = _bands(fetch, plan.rows, plan.crop_size[0], _STREAM_ROWS)
-    parts = [_classify(band, confidence, None) for band in bands]
+    parts = [band.classified(confidence) for band in bands]
     scores = [part.confidence for part in parts if part.confidence is not None]
     return SemanticMap(torch.cat([part.classes for part in parts]), torch.cat(scores) if scores else None)
 
@@ -164,7 +117,7 @@ def stream_logits(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[t
         First image row, and (K, rows, W) float32.
     """
     for band in _stream_bands(window_rows, plan):
-        yield band.start, band.merged()
+        yield band.start, band.mixed()
 
 
 def stream_classes(
@@ -181,68 +134,19 @@ def stream_classes(
         First image row, and the map of (rows, W) pixels.
     """
     for band in _stream_bands(window_rows, plan):
-        yield band.start, _classify(band, confidence, None)
+        yield band.start, band.classified(confidence)
 
 
-def _classify(band: _Band, confidence: Confidence | None, band_bytes: int | None) -> SemanticMap:
-    """Return the best class and its confidence for each pixel of a band."""
-    num_classes, _, width = band.rows.shape
-    device = band.rows.device
-    shape = (len(band.ids), width)
-    classes = torch.empty(shape, dtype=torch.uint8 if num_classes <= 255 else torch.int16, device=device)
-    certainty = torch.empty(shape, dtype=torch.float16, device=device) if confidence else None
-    if band_bytes is None:
-        band_bytes = _CACHE_BYTES if device.type == "cpu" else _ACCELERATOR_BYTES
-    for start, stop in _runs(band):
-        run, kept = band.part(start, stop), None
-        if device.type == "cpu" and num_classes > 1:
-            run, kept = _without_losers(run, _SOFTMAX_REACH if confidence == "softmax" else 0.0)
-        step = max(1, band_bytes // (len(run.rows) * width * 4))
-        for top in range(0, stop - start, step):
-            place = slice(start + top, min(start + top + step, stop))
-            merged = run.part(top, top + step).merged()
-            best, winner = merged.max(0)
-            classes[place] = winner if kept is None else kept[winner]
-            if certainty is not None:
-                certainty[place] = best if confidence == "score" else 1 / merged.sub_(best).exp_().sum(0)
-    return SemanticMap(classes, certainty)
-
-
-def _without_losers(run: _Band, reach: float) -> tuple[_Band, Tensor]:
-    """Drop classes that win nowhere in the run; return the rest and their ids, (classes left,) ascending.
-
-    A merged value lies between the smallest and largest of the values it is made of, so a class whose largest is,
-    in every column, below another's smallest, can be left out.
-    """
-    used = np.unique(run.ids[run.weights != 0])
-    rows = _take_rows(run.rows, used)
-    lowest, highest = (rows, rows) if len(used) == 1 else (rows.amin(1, True), rows.amax(1, True))
-    # NaN must not make a class lose, hence "not below" rather than "at least".
-    kept = (~(highest < lowest.amax(0) - reach)).flatten(1).any(1).nonzero()[:, 0]
-    ids = np.searchsorted(used, run.ids)
-    ids[run.weights == 0] = 0
-    return _Band(run.start, rows[kept], ids, run.weights), kept
-
-
-def _runs(band: _Band) -> list[tuple[int, int]]:
-    """Split a band where the rows it is made of change, if that leaves long runs; on an accelerator never."""
-    changes = np.flatnonzero((band.ids[1:] != band.ids[:-1]).any(1)) + 1
-    if band.rows.device.type != "cpu" or len(changes) * 4 > len(band.ids):
-        return [(0, len(band.ids))]
-    edges = [0, *changes.tolist(), len(band.ids)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
-
-
-def _bands(fetch: _Fetch, axis: Axis, grid_rows: int, band_rows: int) -> Iterator[_Band]:
+def _bands(fetch: _Fetch, axis: Axis, grid_rows: int, band_rows: int) -> Iterator[RowBand]:
     """Cut the image into bands, top to bottom, and fetch what each is made of."""
-    taps = _row_taps(axis, grid_rows)
+    taps = _taps(axis, grid_rows)
     for start in range(0, axis.size, band_rows):
         ids = taps.ids[start : start + band_rows]
         used, places = np.unique(ids, return_inverse=True)
-        yield _Band(start, fetch(used), places.reshape(ids.shape), taps.weights[start : start + band_rows])
+        yield RowBand(start, fetch(used), places.reshape(ids.shape), taps.weights[start : start + band_rows])
 
 
-def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> _Band:
+def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> RowBand:
     """Return the whole image as one band."""
     if len(crop_logits) != plan.num_windows:
         raise ValueError(
@@ -255,7 +159,7 @@ def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> _Band:
     return next(_bands(lambda ids: _take_rows(rows, ids), plan.rows, height, plan.rows.size))
 
 
-def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[_Band]:
+def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[RowBand]:
     arriving = iter(window_rows)
     first = next(arriving, None)
     if first is None:
@@ -285,18 +189,22 @@ def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
     count, num_classes, rows, width = windows.shape
     if count != len(axis.starts):
         raise ValueError(f"the plan has {len(axis.starts)} windows in a row, but there are {count}")
-    lines = windows.float().reshape(count, num_classes * rows, width)
+    windows = windows.float()
     if width != axis.window:
-        lines = _resize_lines(lines, axis.window)
-    if count == 1 and axis.padded == axis.window:
-        line = lines[0]
-    else:
-        weights = axis.weights().to(lines.device)
-        line = lines.new_zeros(num_classes * rows, axis.padded)
-        for window, share, start in zip(lines, weights, axis.starts, strict=True):
-            line[:, start : start + axis.window].addcmul_(window, share)
-        line[:, axis.uncovered().to(lines.device)] = torch.nan
-    return _to_image(line, axis).view(num_classes, rows, axis.size)
+        # From the patch grid, columns are mixed as rows are, while they lie one below the other.
+        taps = _taps(axis, width)
+        columns = windows.permute(0, 3, 1, 2).reshape(1, count * width, num_classes * rows)
+        mixed = RowBand(0, columns, taps.ids, taps.weights).mixed()[0]  # (W, K * r)
+        return mixed.t().contiguous().view(num_classes, rows, axis.size)
+    lines = windows.reshape(count, num_classes * rows, width)
+    if count > 1 or axis.padded != axis.window:
+        shares = axis.weights().to(lines.device)
+        merged = lines.new_zeros(1, num_classes * rows, axis.padded)
+        for window, share, start in zip(lines, shares, axis.starts, strict=True):
+            merged[0, :, start : start + axis.window].addcmul_(window, share)
+        merged[..., axis.uncovered().to(lines.device)] = torch.nan
+        lines = merged
+    return _to_image(lines[0], axis).view(num_classes, rows, axis.size)
 
 
 def _to_image(line: Tensor, axis: Axis) -> Tensor:
@@ -313,8 +221,8 @@ def _resize_lines(lines: Tensor, length: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _row_taps(axis: Axis, grid_rows: int) -> _Taps:
-    """Find out what each image row is made of, by merging windows in which one row is 1 and the rest 0."""
+def _taps(axis: Axis, grid_rows: int) -> _Taps:
+    """Find what each image row (or column) is made of, by merging windows in which one row is 1, the rest 0."""
     unit = torch.eye(grid_rows)[None]  # (1, grid rows as channels, grid rows)
     unit = _resize_lines(unit, axis.window)[0]
     image_rows, ids, weights = [], [], []

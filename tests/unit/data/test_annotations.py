@@ -29,11 +29,9 @@ def test_to_ids__values_above_255():
 
 
 def test_to_ids__unknown_values_are_counted_the_most_frequent_first():
-    table = LabelTable(LabelMap(SPACE, {0: 0, 1: 1, 255: 255}))
+    table = LabelTable(LabelMap(SPACE, {0: 0, 1: 1, 255: 255}, remedy="Do this."))
     raw = np.array([[0, 9, 9], [255, 8, 1]], np.uint8)
-    with raises(
-        LabelError, "a.zip: m.png holds", "9 (2 pixels), 8 (1 pixels). Known are 0-1, 255.", "label_map"
-    ):
+    with raises(LabelError, "a.zip: m.png holds", "9 (2 pixels), 8 (1 pixels). Known are 0-1, 255. Do this."):
         table.to_ids(raw, "a.zip: m.png")
 
 
@@ -52,17 +50,19 @@ def test_to_ids__colours():
 
 @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0)])
 def test_to_ids__unknown_colour(colour: tuple[int, int, int]):
-    table = LabelTable(LabelMap(SPACE, {}, {(10, 0, 0): 0, (0, 20, 0): 1}))
+    table = LabelTable(LabelMap(SPACE, {}, {(10, 0, 0): 0, (0, 20, 0): 1}, "Do this."))
     text = f"m.png holds colours that no class has: {list(colour)} (3 pixels)"
-    with raises(LabelError, text, "Add them to `colours`"):
+    with raises(LabelError, text, "Do this."):
         table.to_ids(np.full((1, 3, 3), colour, np.uint8), "m.png")
 
 
 def test_to_ids__rgb_label_without_colours():
-    table = LabelTable(LabelMap(SPACE, {0: 0, 1: 1}))
-    with raises(LabelError, "m.png is stored as RGB", "list the colour of each class under `colours`"):
+    table = LabelTable(LabelMap(SPACE, {0: 0, 1: 1}, remedy="Do this."))
+    with raises(LabelError, "m.png is stored as RGB, and the colours of the classes are not known. Do this."):
         table.to_ids(np.array([[(1, 2, 3)]], np.uint8), "m.png")
-    with raises(LabelError, "its three channels are equal: save one of them, as a PNG with one channel"):
+    with raises(
+        LabelError, "m.png is stored as RGB with three equal channels. Save one of them as a grey PNG"
+    ):
         table.to_ids(np.array([[(1, 1, 1)]], np.uint8), "m.png")
 
 

@@ -17,7 +17,7 @@ from support.archives import Packing, make_old, pack
 from support.errors import raises
 from vfmseg.data import cache
 from vfmseg.data.archives import open_source
-from vfmseg.data.source import Source, summarise_folders
+from vfmseg.data.source import Member, Source, summarise_folders
 from vfmseg.errors import ArchiveError, ResourceError
 
 FILES = {"top/a.png": b"first" * 100, "top/sub/b.jpg": bytes(range(256)) * 20, "c.txt": b""}
@@ -131,11 +131,12 @@ def test_zip__cut_short(tmp_path: Path):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_zip__damaged_member_is_named(tmp_path: Path, compression: int):
-    path = pack({"top/a.png": os.urandom(5000)}, tmp_path / "a.zip", "zip", compression=compression)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
+@pytest.mark.parametrize("data", [os.urandom(5000), b"compressible" * 900])
+def test_zip__damaged_member_is_named(tmp_path: Path, data: bytes, compression: int):
+    path = pack({"top/a.png": data}, tmp_path / "a.zip", "zip", compression=compression)
+    packed = bytearray(path.read_bytes())
+    packed[packed.index(b"top/a.png") + 12] ^= 0xFF
+    path.write_bytes(packed)
     with raises(ArchiveError, "a.zip: top/a.png is damaged: ", " Fetch the archive again"):
         content(open_source(path))
 
@@ -168,6 +169,16 @@ def test_zip__long_local_extra_field(tmp_path: Path):
         archive.writestr(info, b"pixels" * 50)
         archive.writestr("b.png", b"last")
     assert content(open_source(tmp_path / "a.zip")) == {"a.png": b"pixels" * 50, "b.png": b"last"}
+
+
+def test_tar__older_than_the_ustar_format(tmp_path: Path):
+    path = pack({"a.png": b"1234"}, tmp_path / "a.tar", "tar")
+    data = bytearray(path.read_bytes())
+    data[257:265] = bytes(8)
+    data[148:156] = b" " * 8  # the checksum counts itself as blanks
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+    assert content(open_source(path)) == {"a.png": b"1234"}
 
 
 def test_tar__cut_short(tmp_path: Path):
@@ -219,6 +230,29 @@ def test_folder__file_that_has_gone(tmp_path: Path):
     (tmp_path / "d" / "a.png").unlink()
     with raises(ArchiveError, "a.png was there when the data set was opened, and is gone"):
         source.read(member)
+
+
+def test_folder__what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = open_source(pack({"d/a.png": b"1"}, tmp_path, "folder"))
+    with raises(ArchiveError, f"{tmp_path}/d cannot be read: Is a directory"):
+        source.read(Member("d"))
+    with raises(ArchiveError, f"{tmp_path}/gone.png cannot be read: No such file or directory"):
+        source.stamp_of(["gone.png"])
+
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with raises(ArchiveError, f"{tmp_path} cannot be listed: Permission denied"):
+        source.list_members()
+
+
+def test_folder__removed_folder_is_a_change(tmp_path: Path):
+    source = open_source(pack({"d/a.png": b"1"}, tmp_path, "folder"))
+    stamp = source.list_members().stamp
+    (tmp_path / "d/a.png").unlink()
+    (tmp_path / "d").rmdir()
+    assert not source.is_current(stamp)
 
 
 def test_folder__stamp_notices_added_files_and_settles(tmp_path: Path):

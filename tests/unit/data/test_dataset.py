@@ -107,6 +107,14 @@ def test_dataset__speaks_of_archive_and_member(tmp_path: Path):
     assert dataset.label_path(0) == f"{archive}: ADEChallengeData2016/annotations/{stem}.png"
 
 
+def test_open_dataset__scenes_are_read_as_a_folder(tmp_path: Path):
+    write_folder(tmp_path)
+    assert list(open_dataset("scenes", tmp_path, "val").names) == [
+        "images/val/v000.jpg",
+        "images/val/v001.jpg",
+    ]
+
+
 def test_open_dataset__unknown_name(tmp_path: Path):
     with raises(DataError, "There is no data set 'ade20'", "Did you mean ade20k"):
         open_dataset("ade20", tmp_path, "train")
@@ -154,6 +162,7 @@ def test_open_dataset__without_names_proposes_a_description(tmp_path: Path):
     assert "the classes have no names yet. Save this as a YAML file" in message
     text = message.partition("\n\n")[2]
     assert text == propose_folder_yaml(tmp_path)
+    assert text.startswith(f'path: "{tmp_path}"\n')
     (tmp_path / "d.yaml").write_text(text)
     dataset = open_dataset("folder", tmp_path / "d.yaml", "train")
     assert dataset.label_space.names == ("class_0", "class_4")
@@ -165,7 +174,7 @@ def test_dataset__unknown_value_names_file_and_count(tmp_path: Path):
     label = np.asarray(Image.open(tmp_path / "masks/train/t000.png"))
     text = f"{tmp_path}: masks/train/t000.png holds values that no class has: 2 ({(label == 2).sum()} pixels)"
     dataset = open_dataset("folder", tmp_path, "train")
-    with raises(LabelError, text):
+    with raises(LabelError, text, f"In {tmp_path}/dataset.yaml say which class they are"):
         dataset[0]
 
 
@@ -173,7 +182,10 @@ def test_dataset__ade_values_above_150_are_errors(tmp_path: Path):
     write_ade20k(tmp_path, packing="folder")
     path = tmp_path / "ADEChallengeData2016/annotations/training/ADE_train_00000001.png"
     path.write_bytes(encode(np.full(SIZE, 151, np.uint8), "PNG"))
-    with raises(LabelError, f"151 ({SIZE[0] * SIZE[1]} pixels). Known are 0-150."):
+    with raises(
+        LabelError,
+        f"151 ({SIZE[0] * SIZE[1]} pixels). Known are 0-150. These are not the labels as they were released",
+    ):
         open_dataset("ade20k", tmp_path, "train")[0]
 
 

@@ -118,11 +118,13 @@ def test_default_colours__distinct():
 
 
 def test_propose_description__values_make_a_valid_description():
-    text = propose_description("my.zip", [np.array([[0, 3], [3, 255]], np.uint8), np.array([[7]], np.uint16)])
+    text = propose_description(
+        'my: # "zip"', [np.array([[0, 3], [3, 255]], np.uint8), np.array([[7]], np.uint16)]
+    )
     assert "# values in 2 labels: 0, 3, 7, 255" in text
     assert "3: class_3  # the most pixels" in text
     found = read_description(text, "x")
-    assert found.path == "my.zip"
+    assert found.path == 'my: # "zip"'
     assert found.label_map.raw_to_id == {0: 0, 3: 1, 7: 2, 255: 255}
 
 

@@ -214,12 +214,22 @@ def test_plan_folder__list_files_beside_the_yaml_file(tmp_path: Path):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/a.txt").write_text("images/t002.jpg\tmasks/t002.png\n")
     (tmp_path / "d.yaml").write_text("path: d\nnames: [a, b, c]\ntrain: lists/a.txt\nval: lists/b.txt\n")
-    with raises(DataError, "b.txt does not exist"):
+    with raises(DataError, "There is no list lists/b.txt beside the YAML file in "):
         index_of(tmp_path / "d.yaml", "train")
     (tmp_path / "lists/b.txt").write_text("v000\n")
     assert stems(index_of(tmp_path / "d.yaml", "train")) == ["t002"]
     (tmp_path / "lists/a.txt").write_text("images/t001.jpg\tmasks/t001.png\n")
     assert stems(index_of(tmp_path / "d.yaml", "train")) == ["t001"]
+
+
+def test_plan_folder__list_files_in_the_data_that_the_yaml_file_points_to(tmp_path: Path):
+    write_folder(tmp_path / "d", **FLAT, names=None)
+    (tmp_path / "d/some.txt").write_text("t003\n")
+    (tmp_path / "d.yaml").write_text("path: d\nnames: [a, b, c]\ntrain: some.txt\n")
+    assert stems(index_of(tmp_path / "d.yaml", "train")) == ["t003"]
+    (tmp_path / "d.yaml").write_text("path: d\nnames: [a, b, c]\ntrain: sone.txt\n")
+    with raises(DataError, "There is no list sone.txt", "Did you mean some.txt?"):
+        index_of(tmp_path / "d.yaml", "train")
 
 
 def test_plan_folder__yaml_and_lists_inside_a_zip(tmp_path: Path):
@@ -230,7 +240,7 @@ def test_plan_folder__yaml_and_lists_inside_a_zip(tmp_path: Path):
         p.relative_to(tmp_path / "d").as_posix(): p.read_bytes() for p in tmp_path.rglob("*.*") if p.is_file()
     }
     path = pack(files, tmp_path / "d.zip", "zip")
-    with raises(DataError, "d.zip holds no b.txt. Did you mean a.txt"):
+    with raises(DataError, "There is no list b.txt beside", "or in ", "d.zip. Did you mean a.txt"):
         plan_folder(path, "train")
     pack(files | {"b.txt": b"v000\n"}, path, "zip")
     assert stems(index_of(path, "train")) == ["t001"]

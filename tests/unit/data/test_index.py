@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -173,18 +172,6 @@ def test_names__behave_like_a_list(tmp_path: Path):
     assert names[0] in names
     with pytest.raises(IndexError):
         names[4]
-
-
-def test_index__loading_is_much_faster_than_building(tmp_path: Path):
-    write_ade20k(tmp_path, num_train=1500, size=(4, 4))
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        load_or_build_index(ade(tmp_path))
-        return time.perf_counter() - start
-
-    cold = seconds()
-    assert min(seconds() for _ in range(3)) < cold
 
 
 def test_index__no_pairs_at_all(tmp_path: Path):

@@ -51,7 +51,10 @@ def test_plan_split__names_and_order_as_published(tmp_path: Path):
 def test_plan_split__gta_validates_on_cityscapes(tmp_path: Path):
     write_gta5(tmp_path)
     write_cityscapes(tmp_path)
-    assert pairs(index_of("gta5", tmp_path, "val")) == pairs(index_of("cityscapes", tmp_path, "val"))
+    gta, city = index_of("gta5", tmp_path, "val"), index_of("cityscapes", tmp_path, "val")
+    assert pairs(gta) == pairs(city)
+    assert gta.sentence.startswith("GTA V val: 2 images")
+    assert city.sentence.startswith("Cityscapes val: 2 images")
 
 
 @pytest.mark.parametrize("inside", ["", "ADEChallengeData2016"])

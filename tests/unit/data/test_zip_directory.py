@@ -83,12 +83,43 @@ def test_read_zip_directory__signature_inside_a_name_and_a_member_comment():
     assert_same_as_zipfile(buffer.getvalue())
 
 
-def test_read_zip_directory__zip64_extra_fields_and_end_record(monkeypatch):
+@pytest.fixture
+def zip64(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A small zip with all the records of one that has outgrown 32 bits."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
-    data = make_zip(CONTENT | {"e.bin": b"y" * 300})
-    assert b"PK\x06\x06" in data
-    assert_same_as_zipfile(data)
+    return make_zip(CONTENT | {"e.bin": b"y" * 300})
+
+
+def test_read_zip_directory__zip64_extra_fields_and_end_record(zip64: bytes):
+    assert b"PK\x06\x06" in zip64
+    assert_same_as_zipfile(zip64)
+
+
+def test_read_zip_directory__zip64_behind_other_bytes(zip64: bytes):
+    members, shifted = read(zip64), read(b"#!/bin/sh\n" + zip64)
+    assert shifted.names == members.names
+    assert (shifted.numbers[:, 0] == members.numbers[:, 0] + 10).all()
+
+
+def test_read_zip_directory__zip64_end_record_that_is_damaged(zip64: bytes):
+    with raises(ZipFormatError, "its zip64 end record is missing or damaged"):
+        read(zip64.replace(b"PK\x06\x06", b"PK\x00\x00"))
+
+
+def test_read_zip_directory__zip64_field_that_is_damaged(zip64: bytes):
+    at = zip64.index(b"e.bin", zip64.index(b"PK\x01\x02")) + len(b"e.bin")
+    assert zip64[at : at + 2] == b"\x01\x00"
+    damaged = zip64[: at + 2] + b"\x04\x00" + zip64[at + 4 :]
+    with raises(ZipFormatError, "a zip64 field of its directory is damaged"):
+        read(damaged)
+
+
+def test_read_zip_directory__last_record_too_long():
+    data = make_zip(CONTENT)
+    last = data.rindex(b"PK\x01\x02")
+    with raises(ZipFormatError, "its directory is cut short"):
+        read(data[: last + 30] + b"\xff\x00" + data[last + 32 :])
 
 
 def test_read_zip_directory__backslashes_of_windows_tools():

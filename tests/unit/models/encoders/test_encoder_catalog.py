@@ -16,7 +16,10 @@ SMALL = [info for info in TIMM if info.parameters_m < 100]
 
 
 def test_catalog__imports_without_torch():
-    code = "import sys, vfmseg.models.encoders.catalog; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    code = (
+        "import sys, vfmseg.models.encoders.catalog; "
+        "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -1,9 +1,11 @@
 """What is said when the hub gives nothing; nothing here touches the network."""
 
+import shutil
 from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
+import torch
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -11,6 +13,8 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from safetensors.torch import save_file
+from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from vfmseg.errors import HubError
 from vfmseg.models.encoders import hub
@@ -55,14 +59,47 @@ def test_offline__random_weights_need_no_hub(offline):
 RESPONSE = SimpleNamespace(headers={}, request=None)
 
 
+def fill_cache(cache, hub_id, folder):
+    """Put the files of ``folder`` into the hub's cache as ``hub_id``."""
+    repository = cache / "hub" / f"models--{hub_id.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+
+
+def test_offline__timm_weights_in_the_cache(offline, tmp_path):
+    expected = build_encoder("vit-test", 160, weights="random")
+    (tmp_path / "files").mkdir()
+    state = {k.removeprefix("vit."): t for k, t in expected.state_dict().items()}
+    head = {"head.weight": torch.zeros(1000, 64), "head.bias": torch.zeros(1000)}
+    save_file({**state, **head}, tmp_path / "files" / "model.safetensors")
+    fill_cache(tmp_path, "timm/test_vit.r160_in1k", tmp_path / "files")
+    encoder = build_encoder("vit-test", 160)
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, expected.state_dict()[name])
+    assert encoder.weights_report.lines()[0] == "weights: timm/test_vit.r160_in1k"
+
+
+def test_offline__transformers_weights_in_the_cache(offline, tmp_path):
+    model = Dinov2Model(
+        Dinov2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=56)
+    )
+    model.save_pretrained(tmp_path / "files")
+    BitImageProcessor().save_pretrained(tmp_path / "files")
+    fill_cache(tmp_path, "someone/dinov2-finetuned", tmp_path / "files")
+    encoder = build_encoder("someone/dinov2-finetuned", 64, 8)
+    assert (encoder.embed_dim, encoder.grid_size) == (24, (8, 8))
+    assert torch.equal(encoder.vit.norm.weight, model.layernorm.weight)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (
             GatedRepoError("403", response=RESPONSE),
             r"a/b is gated: its licence must be accepted first. The legal ways: \(1\) accept it on "
-            r"https://huggingface.co/a/b .*`hf auth login` .*\(2\) give a local file with encoder.weights=PATH"
-            r" .*\(3\) take an encoder that needs no access, like encoder.name=dinov2-b",
+            r"https://huggingface.co/a/b .*`hf auth login` .*\(2\) give a local file with encoder.weights"
+            r"=PATH .*\(3\) take an encoder that needs no access, like encoder.name=dinov2-b",
         ),
         (
             RepositoryNotFoundError("404", response=RESPONSE),

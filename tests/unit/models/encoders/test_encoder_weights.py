@@ -208,6 +208,28 @@ def test_own_size__file_made_at_another_grid_and_patch(file_patch, tmp_path):
     assert f"positions: {side}x{side} -> 8x8 (bicubic)" in here.weights_report.lines()
 
 
+def file_of(name, overrides, folder, **more):
+    """Write the weights of a tiny ``name``, and ``more``, to a file; return its path."""
+    vit = build_encoder(name, overrides["img_size"], weights="random", overrides=overrides).vit
+    save_file({**vit.state_dict(), **more}, folder / "more.safetensors")
+    return folder / "more.safetensors"
+
+
+def test_fill__a_final_norm_that_published_features_do_not_have(tmp_path):
+    sizes = {**TINY, "embed_dim": 32, "img_size": 56}
+    norms = {"norm.weight": torch.ones(32), "norm.bias": torch.ones(32)}
+    file = file_of("eva02_small_patch14_224", sizes, tmp_path, **norms)
+    encoder = build_encoder("eva02_small_patch14_224", 56, weights=file, overrides=sizes)
+    assert set(encoder.weights_report.not_used) == {"norm.weight", "norm.bias"}
+
+
+def test_fill__a_final_norm_of_another_kind(tmp_path):
+    sizes = {**TINY, "img_size": 56}
+    file = file_of("aimv2_large_patch14_224", sizes, tmp_path, **{"norm.bias": torch.ones(24)})
+    with pytest.raises(WeightsError, match=r"unknown to the encoder \(1\): norm\.bias"):
+        build_encoder("aimv2_large_patch14_224", 56, weights=file, overrides=sizes)
+
+
 def test_names__zero_biases_have_no_place_but_change_nothing(tmp_path):
     tiny = {**TINY, "embed_dim": 32}
     biased = build_encoder("vit_small_patch16_dinov3_qkvb", 64, weights="random", overrides=tiny)

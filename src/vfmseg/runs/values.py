@@ -1,0 +1,28 @@
+"""What one value of a recipe may be: numbers that are no switches, within their bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+
+def _no_switch(value: Any) -> Any:
+    """Refuse true and false where a number is meant: an option typed without its value is `true`."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_number", "Input should be a number, not a switch; give it a value")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_switch)]
+Float = Annotated[float, BeforeValidator(_no_switch), Field(allow_inf_nan=False)]
+
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
+StepsOrFraction = PositiveInt | PositiveFraction
+SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]

@@ -1,0 +1,43 @@
+import numpy as np
+
+from vfmseg.types import LabelSpace
+from vfmseg.visualize.overlays import confidence_image, legend, overlay, side_by_side
+
+_SPACE = LabelSpace(("road", "car"), ((200, 0, 0), (0, 0, 200)), (False, True))
+
+
+def test_overlay__mixes_colours_and_leaves_ignored_pixels_alone() -> None:
+    image = np.full((4, 6, 3), 100, np.uint8)
+    ids = np.zeros((4, 6), np.uint8)
+    ids[:, 4:] = 255
+    mixed = overlay(image, ids, _SPACE, alpha=0.5, borders=False)
+    assert mixed[0, 0].tolist() == [150, 50, 50]
+    assert mixed[0, 5].tolist() == [100, 100, 100]
+    assert image.min() == 100
+
+
+def test_overlay__draws_borders_between_classes() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    ids = np.zeros((4, 6), np.uint8)
+    ids[:, 3:] = 1
+    plain, lined = (overlay(image, ids, _SPACE, borders=b) for b in (False, True))
+    changed = (plain != lined).any(-1)
+    assert changed[:, 3].all()
+    assert not changed[:, [0, 1, 2, 4, 5]].any()
+
+
+def test_side_by_side__has_three_panels_and_a_legend_for_any_size() -> None:
+    for height, width in ((40, 60), (600, 900), (77, 33)):
+        image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+        ids = np.zeros((height, width), np.uint8)
+        picture = side_by_side(image, ids, ids, _SPACE)
+        assert picture.shape[1] > picture.shape[0] * 0.9
+        assert picture.shape[1] >= 3 * min(width, 200)
+
+
+def test_legend__wraps_where_names_do_not_fit() -> None:
+    assert legend(_SPACE, [0, 1], width=60).shape[0] > legend(_SPACE, [0, 1], width=400).shape[0]
+
+
+def test_confidence_image__covers_the_range() -> None:
+    assert confidence_image(np.array([[0.0, 0.5, 1.0]], np.float16)).tolist() == [[0, 128, 255]]
