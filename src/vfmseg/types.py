@@ -10,6 +10,7 @@ Sizes are (height, width). Pixels are uint8 0-255, RGB, until the segmenter norm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,17 +65,20 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on ``device``."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which a GPU reads while it computes; loaders call this."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
 
         targets = tuple(
-            Targets(
-                t.id_map.to(device, non_blocking=True), move(t.segment_classes), move(t.segment_is_crowd)
-            )
-            for t in self.targets
+            Targets(change(t.id_map), changed(t.segment_classes), changed(t.segment_is_crowd)) for t in self.targets
         )
-        return Batch(self.images.to(device, non_blocking=True), targets, self.names)
+        return Batch(change(self.images), targets, self.names)
 
 
 @dataclass(frozen=True)

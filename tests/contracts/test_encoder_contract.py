@@ -275,6 +275,17 @@ class TestExtraTokens:
         torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_compile__one_graph_and_equal_features(pairs, family):
+    _, encoder = pairs(family)
+    torch._dynamo.reset()
+    compiled = torch.compile(encoder, backend="aot_eager", fullgraph=True)
+    pixels = pixels_for(encoder)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(pixels), encoder(pixels), rtol=1e-4, atol=1e-4)
+
+
 PLAIN = [
     n for m in ("vision_transformer", "eva", "vision_transformer_sam") for n in timm.list_models(module=m)
 ]

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from vfmseg.data.archives import ZipSource, open_source
+from vfmseg.data.archives import open_source
 from vfmseg.data.description import Description, read_description
 from vfmseg.data.folder_finder import Finder, Found
 from vfmseg.data.folder_source import FolderSource
@@ -121,8 +121,8 @@ def plan_folder(
     """Read what is known about a folder data set.
 
     Args:
-        path: a folder, an archive, or the YAML file that describes one. A folder or zip may hold its own
-            ``dataset.yaml`` at the top.
+        path: a folder, an archive, or the YAML file that describes one. A folder or archive may hold its
+            own ``dataset.yaml`` at the top.
         split: ``train``, ``val`` or ``test``.
         val_fraction: share of the images to validate on, where there is no val split; 0: as the YAML says.
         seed: of the draw.
@@ -162,12 +162,12 @@ def plan_folder(
 
 
 def _own_description(source: Source) -> tuple[str, str]:
-    """Return name and text of the ``dataset.yaml`` at the top of a folder or zip; empty without one."""
+    """Return name and text of the ``dataset.yaml`` at the top of a folder or archive; empty without one."""
     if isinstance(source, FolderSource):
         for name in DESCRIPTION_FILES:
             if (source.path / name).is_file():
                 return name, (source.path / name).read_text(encoding="utf-8")
-    if isinstance(source, ZipSource):
+    else:
         listing = source.list_members()
         for name in DESCRIPTION_FILES:
             if name in listing.names:

@@ -15,7 +15,7 @@ from vfmseg.data.scene_view import Item, View
 
 _FIRST_M: Final = 1.0
 _LAST_M: Final = 110.0
-_WINDOWS_TO_M: Final = 60.0
+_WINDOWS_TO_M: Final = 45.0
 _DEPTH_STEP: Final = 1.3
 _LIT: Final = np.array((255.0, 214.0, 140.0))
 _ATTIC_M: Final = 0.6
@@ -39,6 +39,8 @@ class _Building:
     roof_m: float
     """Height of a pitched roof; 0 where it is flat."""
     has_shops: bool
+    shows_front: bool
+    """Whether the wall that faces the camera is not hidden by the next building."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,12 @@ def plan_buildings(view: View, street: Street, side: int) -> list[Item]:
     detached = view.chance(town.detached)
     line = street.curb(side) + street.sidewalk(side) + street.verge(side)
     line += view.uniform(3.0, 7.0) if detached else 0.0
-    items, near = [], view.uniform(-8.0, 3.0)
+    items, near, hidden_m = [], view.uniform(-8.0, 3.0), 0.0
     while near < _LAST_M:
         length = view.uniform(8.0, 12.0 if detached else 22.0)
         floors = int(view.uniform(town.floors[0], town.floors[1] + 1))
         floors = min(floors, 3) if detached else floors
+        height = floors * view.uniform(2.8, 3.6) + _ATTIC_M
         wall = line + (view.uniform(-0.6, 0.6) if detached else view.uniform(0.0, 0.35))
         building = _Building(
             side=side,
@@ -75,17 +78,21 @@ def plan_buildings(view: View, street: Street, side: int) -> list[Item]:
             near_m=max(near, _FIRST_M),
             far_m=near + length,
             back_m=wall + view.uniform(7.0, 12.0),
-            height_m=floors * view.uniform(2.8, 3.6) + _ATTIC_M,
+            height_m=height,
             floors=floors,
             bay_m=view.uniform(*town.bay_m),
             window_share=view.uniform(*town.window_share),
             roof_m=view.uniform(2.0, 4.0) if view.chance(0.85 if detached else town.gabled) else 0.0,
             has_shops=not detached and floors > 1 and view.chance(0.5),
+            shows_front=height > hidden_m,
         )
         if building.far_m > _FIRST_M + 0.5 and street.is_free(near + length / 2, length / 2 + 2):
             shadow = _shadow(building) if view.sun_side == side else None
             items.append(Item(building.far_m, partial(_paint, building=building), shadow))
-        near = building.far_m + (view.uniform(2.5, 9.0) if detached else 0.0 if view.chance(0.85) else 4.0)
+        else:
+            height = 0.0
+        gap = view.uniform(2.5, 9.0) if detached else 0.0 if view.chance(0.85) else 4.0
+        near, hidden_m = building.far_m + gap, 0.0 if gap else height
     return items
 
 
@@ -117,7 +124,7 @@ def _paint(view: View, building: _Building) -> None:
         corners = [(line, 0, start), (line, 0, end), (line, top, end), (line, top, start)]
         fill(np.array(corners) * (side, 1, 1), colour * wall.light, BUILDING, (start + end) / 2)
     if near < _WINDOWS_TO_M:
-        for face in (wall, front):
+        for face in (wall, front) if building.shows_front else (wall,):
             _paint_windows(view, building, face, colour * face.light, frame * face.light)
 
 

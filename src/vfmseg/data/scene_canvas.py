@@ -68,14 +68,16 @@ class Camera:
 
 @dataclass(frozen=True)
 class Rasters:
-    """What was drawn, finer by ``SUBPIXELS``."""
+    """What was drawn."""
 
     colour: NDArray[np.uint8]
-    """(height, width, 3)."""
+    """(height, width, 3), finer by ``SUBPIXELS``."""
+    outlines: NDArray[np.int32]
+    """(height, width), finer by ``SUBPIXELS``: number of the piece seen, 0 the background."""
     segments: NDArray[np.uint16]
-    """(height, width): classes below 255, 255 void, instances from 256 on."""
+    """(H, W) at the centres of pixels: classes below 255, 255 void, instances from 256 on."""
     depth: NDArray[np.float32]
-    """(height, width) metres; 0 where the ground is, whose depth depends on the row."""
+    """(H, W) metres at the centres of pixels; 0 where the ground is, whose depth depends on the row."""
 
 
 @dataclass
@@ -96,17 +98,22 @@ class Canvas:
         self.instance_classes.append(class_id)
         return IGNORE_INDEX + len(self.instance_classes)
 
+    @property
+    def num_pieces(self) -> int:
+        """How many pieces there are; the number of the latest."""
+        return len(self._colours)
+
     def fill(self, polygon: Polygon, colour: Colour, segment: int, depth_m: float) -> None:
         """Add a polygon as part of a segment; depth 0 for the ground."""
+        self._add_piece(colour, segment, depth_m)
         self._pieces.append((len(self._colours), True))
         self._corners.append(polygon)
-        self._add_piece(colour, segment, depth_m)
 
     def tint(self, polygons: Sequence[Polygon] | Floats, colour: Colour) -> None:
         """Add details of one colour on top of what they belong to: segments and depth stay."""
-        self._pieces += [(len(self._colours), False)] * len(polygons)
-        self._corners += polygons
         self._add_piece(colour, 0, 0.0)
+        self._pieces += [(len(self._colours), False)] * len(polygons)
+        self._corners.extend(polygons)
 
     def _add_piece(self, colour: Colour, segment: int, depth_m: float) -> None:
         self._colours.append(colour)
@@ -116,8 +123,8 @@ class Canvas:
     def draw(self, camera: Camera, background: NDArray[np.uint8], class_of_background: int) -> Rasters:
         """Draw everything over a background, (height, width, 3) on the finer raster."""
         height, width = background.shape[:2]
-        outlines = np.full((height, width), -1, np.int32)
-        pieces = outlines.copy()
+        # polygons are drawn as their piece's number, 0 the background; one look-up a raster does the rest
+        pieces, outlines = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)
         polygons, visible = project_polygons(camera, self._corners, (height, width))
         for polygon, (piece, is_outline), size in zip(polygons, self._pieces, visible, strict=True):
             if size == 0 or (size < _SMALLEST_DETAIL and not is_outline):
@@ -125,15 +132,15 @@ class Canvas:
             cv2.fillPoly(pieces, [polygon], piece, shift=_FRACTION_BITS)
             if is_outline:
                 cv2.fillPoly(outlines, [polygon], piece, shift=_FRACTION_BITS)
-        # one look-up per raster; the last entry, which -1 means, is the background
         colours = np.zeros((len(self._colours) + 1, 4), np.uint8)
-        colours[:-1, :3] = np.clip(np.rint(np.array(self._colours)), 0, 255)
-        colour = np.take(colours.view(np.uint32)[:, 0], pieces, mode="wrap").view(np.uint8)
-        colour = np.ascontiguousarray(colour.reshape(height, width, 4)[..., :3])
-        cv2.copyTo(background, (pieces < 0).view(np.uint8), colour)
-        segments = np.array([*self._segments, class_of_background], np.uint16)
-        depths = np.array([*self._depths, FAR_M], np.float32)
-        return Rasters(colour, np.take(segments, outlines, mode="wrap"), np.take(depths, outlines, mode="wrap"))
+        colours[1:, :3] = np.clip(np.rint(np.array(self._colours)), 0, 255)
+        packed = np.take(colours.view(np.uint32)[:, 0], pieces, mode="clip")
+        colour = cv2.cvtColor(packed.view(np.uint8).reshape(height, width, 4), cv2.COLOR_RGBA2RGB)
+        cv2.copyTo(background, (pieces == 0).view(np.uint8), colour)
+        centres = outlines[SUBPIXELS // 2 :: SUBPIXELS, SUBPIXELS // 2 :: SUBPIXELS]
+        segments = np.array([class_of_background, *self._segments], np.uint16)[centres]
+        depth = np.array([FAR_M, *self._depths], np.float32)[centres]
+        return Rasters(np.asarray(colour, np.uint8), outlines, segments, depth)
 
 
 def project_polygons(

@@ -90,6 +90,8 @@ class Weather:
     lit_windows: float
     lamps: float
     """Strength of lamps and car lights, 0 to 1."""
+    sky_clearness: float
+    """Share of the sky's own colour that is seen through the haze."""
     noise: tuple[float, float]
     """Standard deviation of the sensor, grey levels."""
 
@@ -146,28 +148,28 @@ _DAY: Final = Weather(
     sky_bottom=((196, 214, 230), (214, 222, 228), (206, 210, 212), (222, 218, 206)),
     cloudiness=(0.1, 0.75), light=((1.0, 1.0, 1.0), (1.06, 1.0, 0.92), (0.95, 0.99, 1.05)),
     exposure=(0.82, 1.16), contrast_of_shade=0.66, shadow=0.58, haze_per_m=(0.001, 0.005),
-    haze=((204, 212, 220),), lit_windows=0.03, lamps=0.0, noise=(2.0, 6.0),
+    haze=((204, 212, 220),), lit_windows=0.03, lamps=0.0, sky_clearness=1.0, noise=(2.0, 6.0),
 )  # fmt: skip
 _DUSK: Final = Weather(
-    sky_top=((28, 34, 70), (44, 46, 84), (34, 30, 58)),
-    sky_bottom=((196, 118, 84), (120, 90, 112), (214, 150, 96), (88, 84, 124)),
+    sky_top=((62, 72, 128), (84, 84, 138), (74, 62, 108)),
+    sky_bottom=((250, 156, 110), (186, 136, 156), (252, 196, 130), (140, 134, 178)),
     cloudiness=(0.2, 0.8), light=((0.72, 0.7, 0.92), (0.88, 0.68, 0.66), (0.62, 0.66, 0.86)),
-    exposure=(0.42, 0.68), contrast_of_shade=0.8, shadow=0.9, haze_per_m=(0.002, 0.008),
-    haze=((88, 74, 92), (110, 86, 82)), lit_windows=0.38, lamps=1.0, noise=(6.0, 12.0),
+    exposure=(0.6, 0.88), contrast_of_shade=0.8, shadow=0.9, haze_per_m=(0.002, 0.008),
+    haze=((88, 74, 92), (110, 86, 82)), lit_windows=0.38, lamps=1.0, sky_clearness=1.0, noise=(5.0, 10.0),
 )  # fmt: skip
 _FOG: Final = Weather(
     sky_top=((186, 190, 194), (170, 174, 180), (200, 200, 198)),
     sky_bottom=((192, 196, 198), (178, 182, 186), (204, 204, 202)),
     cloudiness=(0.0, 0.1), light=((0.96, 0.99, 1.02), (1.0, 1.0, 1.0)), exposure=(0.86, 1.04),
     contrast_of_shade=0.92, shadow=0.93, haze_per_m=(0.028, 0.075),
-    haze=((190, 194, 197), (176, 180, 184), (203, 202, 200)), lit_windows=0.08, lamps=0.35, noise=(2.0, 5.0),
+    haze=((190, 194, 197), (176, 180, 184), (203, 202, 200)), lit_windows=0.08, lamps=0.35, sky_clearness=0.15, noise=(2.0, 5.0),
 )  # fmt: skip
 _BRIGHT: Final = Weather(
     sky_top=((64, 116, 190), (120, 170, 200), (226, 196, 170)),
     sky_bottom=((226, 214, 190), (186, 214, 224), (240, 222, 204)),
     cloudiness=(0.0, 0.6), light=((1.1, 1.0, 0.86), (1.04, 0.98, 0.98), (0.96, 1.02, 1.0)),
     exposure=(0.9, 1.22), contrast_of_shade=0.58, shadow=0.5, haze_per_m=(0.001, 0.004),
-    haze=((222, 212, 196),), lit_windows=0.02, lamps=0.0, noise=(2.0, 5.0),
+    haze=((222, 212, 196),), lit_windows=0.02, lamps=0.0, sky_clearness=1.0, noise=(2.0, 5.0),
 )  # fmt: skip
 
 DOMAINS: Final[dict[str, tuple[Town, Weather]]] = {

@@ -74,6 +74,8 @@ def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
         allow_unpaired=data.allow_unpaired,
         skip_bad=data.skip_bad,
         skip_constant_labels=data.skip_constant_labels,
+        allow_missing=data.allow_missing,
+        val_fraction=data.val_fraction,
     )
 
 

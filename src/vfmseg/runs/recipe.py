@@ -114,6 +114,10 @@ class DataRecipe:
     """Processes that read and augment; the result does not depend on it."""
     allow_unpaired: bool = False
     """Leave out images without a label, counted and listed, instead of stopping."""
+    allow_missing: bool = False
+    """Of downloads in parts (GTA V), use those that are there instead of stopping."""
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """For a `folder` without a validation split: this share of the images; the same ones whatever `seed` is."""
     skip_bad: bool = False
     """Leave out files that cannot be read, counted and listed, instead of stopping."""
     skip_constant_labels: bool = False

@@ -1,8 +1,9 @@
 """Turns an image of any size into crops of the model's size, by a plan that also says how to go back.
 
-Two plans: :func:`plan_windows` is the published evaluation (the image is resized until it just covers the crop,
-and windows are spread along the longer side); :func:`tile_plan` leaves the image at its own resolution and covers
-it with overlapping tiles in both directions. ``window_merge`` turns the logits of the crops into the image's.
+There are two plans. :func:`plan_windows` is the published evaluation: the image is resized until it just
+covers the crop, and windows are spread along the longer side. :func:`tile_plan` leaves the image at its own
+resolution and covers it with overlapping tiles in both directions. The way back from the logits of the crops to
+those of the image is in ``window_merge``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Axis:
         return max(self.resized, self.starts[-1] + self.window)
 
     def weights(self) -> Tensor:
-        """Return (n, window) float32: the share that each window has in each of its pixels; shares sum to 1."""
+        """Return (n, window) float32: the share of each window in each of its pixels; shares sum to 1."""
         positions = torch.arange(self.window, dtype=torch.float64)
         to_border = torch.minimum(positions, positions.flip(0)) + 0.5
         share = to_border if self.blend == "ramp" else torch.ones_like(positions)
@@ -99,11 +100,11 @@ def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = F
     """Plan the published semantic evaluation: resize to cover the crop, then slide along the longer side.
 
     The image is scaled by ``max(crop height / height, crop width / width)`` and sizes are rounded, so that it
-    covers the crop and equals it in one direction. As few windows as cover the other direction are spread evenly.
+    covers the crop and equals it in one direction. In the other, as few windows as cover it are spread evenly.
 
-    The published start of window j is ``int(j * (crop - overlap))``. For some sizes (never for crops of 512 or
-    1024) the truncation leaves the last pixel without a window, and the published merge is NaN there. Here the
-    last window always ends at the border; all other spans are the published ones.
+    The published start of window j is ``int(j * (crop - overlap))``. For some sizes (never for crops of 512
+    or 1024) the truncation leaves the last pixel without a window, and the published merge is NaN there.
+    Here the last window always ends at the border; all other spans are the published ones.
 
     Args:
         image_size: (height, width).
@@ -127,8 +128,8 @@ def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = F
 def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
     """Plan overlapping tiles over an image at its own resolution, for prediction on images larger than the crop.
 
-    Tiles are spread evenly in both directions and blended by ramps: the closer a pixel is to a tile's border, the
-    less that tile counts. An image smaller than the crop is padded at the bottom and right.
+    Tiles are spread evenly in both directions and blended by ramps: the closer a pixel is to a tile's
+    border, the less that tile counts. An image smaller than the crop is padded at the bottom and right.
 
     Args:
         image_size: (height, width).
@@ -140,8 +141,8 @@ def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
     """
     if not 0 <= overlap < min(crop_size):
         raise RecipeError(
-            f"tile overlap is {overlap} pixels, but with crops of {crop_size[0]} x {crop_size[1]} it must lie between 0 "
-            f"and {min(crop_size) - 1}. A quarter of the crop, {min(crop_size) // 4}, is a good choice."
+            f"tile overlap is {overlap} pixels, but with crops of {crop_size[0]} x {crop_size[1]} it must lie "
+            f"between 0 and {min(crop_size) - 1}. A quarter of the crop, {min(crop_size) // 4}, is a good choice."
         )
 
     def axis(size: int, crop: int) -> Axis:

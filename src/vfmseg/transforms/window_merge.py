@@ -1,9 +1,9 @@
 """Turns the logits of windows into the logits or classes of the whole image, a band of rows at a time.
 
 The published merge upsamples the logits of each window to the crop, adds them up, divides by the number of
-windows at each pixel, and resizes the result to the image, all bilinearly. Every step is linear and treats rows
-and columns separately. So the columns are merged first, while rows are few, and each row of the image is then a
-weighted sum of a few of these rows. No array of classes x height x width is held unless it is asked for.
+windows at each pixel, and resizes the result to the image, all bilinearly. Every step is linear and treats
+rows and columns separately. So the columns are merged first, while rows are few, and each row of the image is
+then a weighted sum of a few of these rows. No array of classes x height x width is held unless asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -79,8 +80,8 @@ def merge_scores_to_classes(
 ) -> SemanticMap:
     """Return the best class of each pixel from scores at the crop's size that are computed when needed.
 
-    For mask decoders, whose scores are no linear function of the patch grid: the crop-size scores of all windows
-    never exist at once.
+    For mask decoders, whose scores are no linear function of the patch grid: the crop-size scores of all
+    windows never exist at once.
 
     Args:
         scores_of: computes rows of the scores of one window row; asked from top to bottom, some rows twice.
@@ -160,6 +161,7 @@ def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> RowBand:
 
 
 def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[RowBand]:
+    """Cut the image into bands, taking in window rows as they are needed and letting go of those passed."""
     arriving = iter(window_rows)
     first = next(arriving, None)
     if first is None:
@@ -182,6 +184,8 @@ def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[R
         return _take_rows(held, ids - first_id)
 
     yield from _bands(fetch, plan.rows, grid_rows, _STREAM_ROWS)
+    if next(arriving, None) is not None:
+        raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but more came")
 
 
 def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
@@ -189,13 +193,13 @@ def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
     count, num_classes, rows, width = windows.shape
     if count != len(axis.starts):
         raise ValueError(f"the plan has {len(axis.starts)} windows in a row, but there are {count}")
-    windows = windows.float()
+    windows = windows.detach().float()
     if width != axis.window:
         # From the patch grid, columns are mixed as rows are, while they lie one below the other.
         taps = _taps(axis, width)
         columns = windows.permute(0, 3, 1, 2).reshape(1, count * width, num_classes * rows)
         mixed = RowBand(0, columns, taps.ids, taps.weights).mixed()[0]  # (W, K * r)
-        return mixed.t().contiguous().view(num_classes, rows, axis.size)
+        return _transposed(mixed).view(num_classes, rows, axis.size)
     lines = windows.reshape(count, num_classes * rows, width)
     if count > 1 or axis.padded != axis.window:
         shares = axis.weights().to(lines.device)
@@ -216,13 +220,13 @@ def _to_image(line: Tensor, axis: Axis) -> Tensor:
 
 
 def _resize_lines(lines: Tensor, length: int) -> Tensor:
-    """Resize (n, C, g) to (n, C, length), linearly; as rows of an image, because torch rounds as in the publication then."""
+    """Resize (n, C, g) to (n, C, length), linearly; as images of one row, which torch rounds as published."""
     return F.interpolate(lines[:, :, None], (1, length), mode="bilinear", align_corners=False)[:, :, 0]
 
 
 @lru_cache(maxsize=64)
 def _taps(axis: Axis, grid_rows: int) -> _Taps:
-    """Find what each image row (or column) is made of, by merging windows in which one row is 1, the rest 0."""
+    """Find what each image row (or column) is made of, by merging windows of which one row is 1, the rest 0."""
     unit = torch.eye(grid_rows)[None]  # (1, grid rows as channels, grid rows)
     unit = _resize_lines(unit, axis.window)[0]
     image_rows, ids, weights = [], [], []
@@ -236,7 +240,7 @@ def _taps(axis: Axis, grid_rows: int) -> _Taps:
         weights.append(response[rows_of_window, rows_of_image])
     uncovered = _to_image(axis.uncovered().float()[None], axis)[0].numpy() > 0
     image_rows.append(np.flatnonzero(uncovered))
-    ids.append(np.zeros(int(uncovered.sum()), np.int64))
+    ids.append(np.full(int(uncovered.sum()), len(axis.starts) * grid_rows - 1))
     weights.append(np.full(int(uncovered.sum()), np.nan, np.float32))
 
     image_row, row_id, weight = (np.concatenate(parts) for parts in (image_rows, ids, weights))
@@ -249,6 +253,13 @@ def _taps(axis: Axis, grid_rows: int) -> _Taps:
     table[image_row, tap] = row_id
     weights_table[image_row, tap] = weight
     return _Taps(table, weights_table)
+
+
+def _transposed(matrix: Tensor) -> Tensor:
+    """Return (b, a) of (a, b) in new memory, by OpenCV where it can, which is twice as fast."""
+    if matrix.device.type == "cpu":
+        return torch.from_numpy(cv2.transpose(matrix.numpy()))
+    return matrix.t().contiguous()
 
 
 def _take_rows(rows: Tensor, ids: NDArray[np.int64]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from pathlib import Path
 
@@ -378,3 +379,30 @@ def test_collate_samples__keeps_sizes(tmp_path: Path):
     dataset = opened("ade20k", tmp_path)
     samples = [dataset[0], dataset[1]]
     assert collate_samples(samples) == samples
+
+
+def test_targets__reads_the_label_alone(tmp_path: Path):
+    write_folder(tmp_path)
+    dataset = open_dataset("folder", tmp_path, "train")
+    expected = dataset[1].targets.id_map
+    (tmp_path / "images/train/t001.jpg").write_bytes(b"")
+    assert torch.equal(dataset.targets(1).id_map, expected)
+
+
+@pytest.mark.camvid
+def test_camvid__day_to_dusk(tmp_path: Path):
+    archive = os.environ["VFMSEG_CAMVID"]
+    (tmp_path / "dusk.yaml").write_text(
+        f"path: {archive}\n"
+        "names: [sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist]\n"
+        "ignore_index: 11\n"
+        "train: ['*', '!0001TP*']\n"
+        "val: ['0001TP*']\n"
+    )
+    train, val = (open_dataset("folder", tmp_path / "dusk.yaml", split) for split in ("train", "val"))
+    assert len(train) + len(val) == 468
+    assert all("0001TP" in name for name in val.names)
+    assert not any("0001TP" in name for name in train.names)
+    assert val[0].image.shape == (3, 360, 480)
+    assert int(val[0].targets.id_map.unique()[-1]) in {10, 255}
+    assert "# values in 48 labels: 0-11" in propose_folder_yaml(archive)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.archives import draw_label, encode, pack, write_folder
+from support.archives import Packing, draw_label, encode, pack, write_folder
 from support.errors import raises
 from vfmseg.data.folder_plan import plan_folder
 from vfmseg.data.index import Index, load_or_build_index
@@ -31,11 +31,11 @@ def test_plan_folder__sentence_says_what_was_found(tmp_path: Path):
     assert index.sentence == f"{tmp_path} {expected}"
 
 
-def test_plan_folder__inside_a_zip(tmp_path: Path):
+@pytest.mark.parametrize("packing", ["zip", "tar", "tar.gz"])
+def test_plan_folder__inside_an_archive(tmp_path: Path, packing: Packing):
     write_folder(tmp_path / "d")
     files = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    index = index_of(pack(files, tmp_path / "d.zip", "zip"), "val")
-    assert stems(index) == ["v000", "v001"]
+    assert stems(index_of(pack(files, tmp_path / "a", packing), "val")) == ["v000", "v001"]
 
 
 def test_plan_folder__flat_folder_is_all_training(tmp_path: Path):
@@ -110,6 +110,15 @@ def write_file_name_list(root: Path) -> None:
     (root / "lists").mkdir()
     (root / "lists/train.txt").write_text("./images/t001.jpg\nt000.jpg\n")
     (root / "lists/val.txt").write_text("v000.jpg\n")
+
+
+@pytest.mark.parametrize("packing", ["zip", "tar"])
+def test_plan_folder__description_inside_an_archive(tmp_path: Path, packing: Packing):
+    write_folder(tmp_path / "d")
+    files = {p.relative_to(tmp_path / "d").as_posix(): p.read_bytes() for p in (tmp_path / "d").rglob("*.*")}
+    description = plan_folder(pack(files, tmp_path / "a", packing), "val")[1]
+    assert description is not None
+    assert description.label_map.label_space.names == ("ground", "box", "cone")
 
 
 @pytest.mark.parametrize("write_lists", [write_pairs_list, write_stem_list, write_file_name_list])

@@ -10,7 +10,7 @@ from typing import Final
 NAME: Final = "folder"
 TITLE: Final = "your own images and masks"
 DESCRIPTION_FILES: Final = ("dataset.yaml", "data.yaml")
-"""Looked for at the top of a folder or zip."""
+"""Looked for at the top of a folder or archive."""
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vfmseg.errors import DataError, RecipeError
+from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
-
-
-@dataclass(frozen=True)
-class WeightsReport:
-    """Where an encoder's weights came from, and what was done to them on the way."""
-
-    source: str
-    """``random``, the path of a file, or a repository of the Hugging Face hub."""
-    container: str = ""
-    """Keys under which the state dict lay in the file, joined by dots (``model``), or empty."""
-    prefix: str = ""
-    """What was cut from the front of every name (``image_encoder.``), or empty."""
-    not_used: tuple[str, ...] = ()
-    """Names in the file that segmentation does not use (heads, pooling, SAM's neck …)."""
-    resampled: tuple[str, ...] = ()
-    """What was resampled to the image and patch size, one sentence each."""
-
-    def lines(self) -> list[str]:
-        """Return the report as sentences for a person."""
-        found = [f"weights: {self.source}"]
-        if self.container:
-            found.append(f"taken from {self.container!r} inside the file")
-        if self.prefix:
-            found.append(f"prefix {self.prefix!r} cut from every name")
-        if self.not_used:
-            found.append(f"not used ({len(self.not_used)}): {', '.join(self.not_used)}")
-        return found + list(self.resampled)
 
 
 class Encoder(nn.Module, ABC):

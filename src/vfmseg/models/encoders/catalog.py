@@ -118,7 +118,8 @@ _TIMM = [
         "BEiT-3", "apache-2.0",
         ("beit3-b", "beit3_base_patch16_224.pt", 85.9, 768, 12, 224, 16),
         ("beit3-l", "beit3_large_patch16_224.pt", 303.5, 1024, 24, 224, 16),
-        note=f"{_UNNORMED}, unless a file given as encoder.weights holds the norm; the original is MIT",
+        note=f"{_UNNORMED}; normed as in the benchmark: vit_base_patch16_224, sub_norm, the official file; "
+        "the original is MIT",
     ),
     *_of_timm(
         "SigLIP", "apache-2.0",

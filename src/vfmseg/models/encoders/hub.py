@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from safetensors import SafetensorError
 
 from vfmseg.errors import HubError
 
@@ -52,6 +53,11 @@ def hub_errors(hub_id: str) -> Iterator[None]:
         ) from error
     except EntryNotFoundError as error:
         raise HubError(f"{hub_id} lacks a file that vfmseg needs: {error}. Instead, {_LOCAL}") from error
+    except SafetensorError as error:
+        raise HubError(
+            f"the cached weights of {hub_id} are damaged ({error}); fetch them again with "
+            f"`hf download {hub_id} --force-download`"
+        ) from error
     except HFValidationError as error:
         raise HubError(
             f"{hub_id!r} is no id of the Hugging Face hub: {error} An id is OWNER/NAME, like "

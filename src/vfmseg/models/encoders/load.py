@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import timm
-from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_sam import VisionTransformerSAM
-from torch import nn
 
 from vfmseg.errors import RecipeError, nearest
 from vfmseg.models.encoders import native
-from vfmseg.models.encoders.base import Encoder, WeightsReport
+from vfmseg.models.encoders.base import Encoder
 from vfmseg.models.encoders.catalog import lookup
 from vfmseg.models.encoders.hub import hub_errors
 from vfmseg.models.encoders.huggingface import read_blueprint, weights_of
@@ -27,6 +25,7 @@ from vfmseg.models.encoders.resample import Positions, patch_grid, window_size
 from vfmseg.models.encoders.sam import SamEncoder
 from vfmseg.models.encoders.vit import VitEncoder
 from vfmseg.models.encoders.weights import fill, own_size, read_weights
+from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
 
 
@@ -136,7 +135,7 @@ def _check_settings(
 
 def _plan(name: str, overrides: Mapping[str, Any]) -> _Plan:
     info = lookup(name)
-    if info is None and ("/" in name or Path(name).is_dir()):
+    if info is None and ("/" in name or (Path(name) / "config.json").is_file()):
         if not name.startswith("timm/"):
             blueprint = read_blueprint(name)
             arguments = {**blueprint.arguments, **overrides}
@@ -184,12 +183,6 @@ def _from_file(
     raw, report = read_weights(path)
     state, left_out = to_timm_names(raw, outline)
     arguments = {**plan.arguments, **own_size(state, outline)}
-    if (
-        isinstance(outline, VisionTransformer)
-        and isinstance(outline.norm, nn.Identity)
-        and "norm.weight" in state
-    ):
-        arguments["fc_norm"] = False  # the file holds a final norm, so it comes before the features (BEiT-3)
     vit = _finished(native.create(plan.timm_name, arguments, outline), sub_norm)
     report = WeightsReport(report.source, report.container, report.prefix, report.not_used + left_out)
     return vit, fill(vit, state, report, plan.name)

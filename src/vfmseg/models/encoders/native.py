@@ -76,6 +76,8 @@ def outline(name: str, overrides: Mapping[str, Any]) -> PlainViT:
         with torch.device("meta"):
             vit = timm.create_model(name, pretrained=False, num_classes=0, **overrides)
     except (TypeError, AssertionError, ValueError, ZeroDivisionError) as error:
+        if overrides:
+            outline(name, {})  # what is no plain ViT has other sizes to override; that is said first
         raise RecipeError(f"encoder.overrides {dict(overrides)} do not fit {name}: {error}") from error
     reason = _why_not_plain(vit)
     if reason:

@@ -64,7 +64,7 @@ class VitEncoder(Encoder):
         self._expect_size(pixels)
         vit = self.vit
         patches = vit.patch_embed(pixels)  # B hw C
-        prefix = [t.expand(len(pixels), -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
+        prefix = [t.expand(pixels.shape[0], -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
         if vit.no_embed_class and vit.pos_embed is not None:
             patches = patches + vit.pos_embed
         tokens = torch.cat([*prefix, patches], dim=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from vfmseg.errors import WeightsError
-from vfmseg.models.encoders.base import WeightsReport
 from vfmseg.models.encoders.names import State
 from vfmseg.models.encoders.native import PlainViT
+from vfmseg.models.encoders.weights_report import WeightsReport, collapse, few
 
 _CONTAINERS = ("model_ema", "state_dict", "model", "teacher", "module")
 _PATCH_EMBEDDINGS = (
@@ -55,7 +55,7 @@ def read_weights(path: Path) -> tuple[State, WeightsReport]:
     while not any(isinstance(value, Tensor) for value in raw.values()):
         key = next((k for k in _CONTAINERS if isinstance(raw.get(k), Mapping)), None)
         if key is None:
-            raise WeightsError(f"{path} holds no weights; it holds {_few(str(k) for k in raw)}")
+            raise WeightsError(f"{path} holds no weights; it holds {few(str(k) for k in raw)}")
         keys.append(key)
         raw = raw[key]
     tensors = {str(k): v for k, v in raw.items() if isinstance(v, Tensor)}
@@ -124,9 +124,9 @@ def fill(vit: PlainViT, state: State, report: WeightsReport, name: str) -> Weigh
     if missing or unknown or shapes:
         raise WeightsError(
             f"{report.source} does not fit encoder.name {name!r}:\n"
-            f"  missing in the file ({len(missing)}): {_collapse(missing)}\n"
-            f"  unknown to the encoder ({len(unknown)}): {_collapse(unknown)}\n"
-            f"  of another shape ({len(shapes)}): {_few(shapes)}\n"
+            f"  missing in the file ({len(missing)}): {collapse(missing)}\n"
+            f"  unknown to the encoder ({len(unknown)}): {collapse(unknown)}\n"
+            f"  of another shape ({len(shapes)}): {few(shapes)}\n"
             "Give the file of this encoder, or set encoder.name (and encoder.sub_norm) to what the file "
             "holds; `vfmseg list encoders` shows widths and depths"
         )
@@ -189,31 +189,11 @@ def _prefix(path: Path, tensors: State) -> str:
         raise WeightsError(
             f"{path} holds no vision transformer whose names vfmseg knows (timm, Meta's DINOv2, DINOv3 and "
             "SAM, transformers' DINOv2 and DINOv3, BEiT-3): no patch embedding among "
-            f"{_collapse(list(tensors))}"
+            f"{collapse(list(tensors))}"
         )
     if len(found) > 1:
         raise WeightsError(
-            f"{path} holds {len(found)} vision transformers, under {_few(sorted(found))}; "
+            f"{path} holds {len(found)} vision transformers, under {few(sorted(found))}; "
             "save the one you want to a file of its own"
         )
     return found.pop()
-
-
-def _collapse(names: list[str]) -> str:
-    """Join names, those that differ only in the number of the block once."""
-    blocks: dict[str, list[int]] = {}
-    for name in names:
-        number = re.search(r"\.(\d+)\.", name)
-        key = name if number is None else f"{name[: number.start(1)]}#{name[number.end(1) :]}"
-        blocks.setdefault(key, []).append(-1 if number is None else int(number[1]))
-    return _few(
-        k if n[0] < 0 else k.replace("#", str(n[0]) if len(n) == 1 else f"{{{min(n)}-{max(n)}}}", 1)
-        for k, n in blocks.items()
-    )
-
-
-def _few(items: Iterable[str], limit: int = 24) -> str:
-    """Join items with commas; of very many the first, and how many more."""
-    found = list(items)
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return (", ".join(found[:limit]) or "none") + more

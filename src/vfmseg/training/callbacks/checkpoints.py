@@ -104,6 +104,8 @@ class Checkpoints(StepCallback):
         if trainer.state.fn == "fit":
             self._saved_step = None
             self.save_last(trainer, pl_module, row)
+        else:  # the validation after the last step: nothing to resume has changed
+            self._save_model(trainer, pl_module, "last", row)
 
     def save_last(
         self, trainer: pl.Trainer, module: SegmentationModule, row: dict[str, float | None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import SegmentationModule
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, float | int | None]
 
@@ -45,6 +48,7 @@ class History(StepCallback):
         self._started = 0.0
         self._evaluating = 0.0
         self._columns: list[str] = []
+        self._warned_of_costs = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the rows of the run that is resumed, and start the clocks."""
@@ -82,6 +86,14 @@ class History(StepCallback):
         steps = step - self._window_step
         self.train_seconds += elapsed
         losses = {f"train/{key}": value for key, value in module.mean_train_loss().items()}
+        lost = losses.get("train/nonfinite_costs", 0.0)
+        if lost and not self._warned_of_costs:
+            self._warned_of_costs = True
+            logger.warning(
+                "step %d: the matcher met costs that are no numbers and left those pairs out; metrics.csv counts "
+                "them (train/nonfinite_costs). A lower training.learning_rate or a gradient_clip helps.",
+                step,
+            )
         rates: dict[str, float] = {}
         factor = module.rate_factor(step - 1)  # the optimiser's groups already hold the next step's rate
         for group in trainer.optimizers[0].param_groups:

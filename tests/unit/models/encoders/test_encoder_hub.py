@@ -10,9 +10,11 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
@@ -56,9 +58,6 @@ def test_offline__random_weights_need_no_hub(offline):
     assert encoder.grid_size == (14, 14)
 
 
-RESPONSE = SimpleNamespace(headers={}, request=None)
-
-
 def fill_cache(cache, hub_id, folder):
     """Put the files of ``folder`` into the hub's cache as ``hub_id``."""
     repository = cache / "hub" / f"models--{hub_id.replace('/', '--')}"
@@ -92,6 +91,9 @@ def test_offline__transformers_weights_in_the_cache(offline, tmp_path):
     assert torch.equal(encoder.vit.norm.weight, model.layernorm.weight)
 
 
+RESPONSE = SimpleNamespace(headers={}, request=None)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -116,6 +118,11 @@ def test_offline__transformers_weights_in_the_cache(offline, tmp_path):
         (
             HfHubHTTPError("503", response=RESPONSE),
             r"a/b could not be fetched .* 503. Try again, or give",
+        ),
+        (HFValidationError("Bad."), r"'a/b' is no id of the Hugging Face hub: Bad. An id is OWNER/NAME"),
+        (
+            SafetensorError("cut"),
+            r"weights of a/b are damaged \(cut\); fetch them again with `hf download a/b",
         ),
         (OSError("disk full"), r"a/b could not be fetched from the Hugging Face hub: disk full"),
     ],

@@ -24,6 +24,13 @@ def test_outline__refuses_what_is_no_plain_vit(name, reason):
         outline(name, {})
 
 
+def test_outline__refuses_before_it_looks_at_overrides():
+    with pytest.raises(
+        RecipeError, match=r"'convnext_tiny' is not a plain vision transformer: timm builds it as"
+    ):
+        outline("convnext_tiny", {"depth": 2})
+
+
 def test_outline__takes_no_memory():
     vit = outline("vit_7b_patch16_dinov3.lvd1689m", {})
     assert {p.device.type for p in vit.parameters()} == {"meta"}

@@ -1,0 +1,143 @@
+"""``vfmseg check-data``: a folder, archive, YAML file or recipe in, what is wrong with its data out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfmseg.cli.recipe_options import add_recipe_options
+
+if TYPE_CHECKING:
+    from vfmseg.runs.recipe import DataRecipe
+
+TAKES_RECIPE_KEYS = True
+
+_PROGRESS_EVERY = 50
+"""Samples between two updates of the line on the terminal."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="a folder or archive with images and labels, the YAML file that describes one, or a recipe; with "
+        "--data.name NAME the folder with the downloads of that data set",
+    )
+    parser.add_argument(
+        "--split", action="append", choices=("train", "val", "test"), help="which split; may be repeated (default: all)"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="look at N samples a split at most, evenly spread (default: all)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write everything found there, too; - prints it instead of text")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also for warnings, not for errors only")
+    add_recipe_options(parser, required=False)
+
+
+def run(options: argparse.Namespace, words: list[str]) -> int:
+    """Examine and print."""
+    from vfmseg.errors import RecipeError
+
+    if (options.source is None) == (options.config is None):
+        raise RecipeError(
+            "Say what to examine, one of: vfmseg check-data DIR_OR_ZIP, vfmseg check-data FILE.yaml, "
+            "vfmseg check-data RECIPE, vfmseg check-data DIR --data.name ade20k."
+        )
+    if options.json not in (None, "-") and not Path(options.json).absolute().parent.is_dir():
+        raise RecipeError(f"--json {options.json}: there is no folder {Path(options.json).parent}. Make it first.")
+    data = read_data(options.source, options.config, words)
+    name, path = _place(data)
+
+    from vfmseg.data.doctor import examine
+    from vfmseg.data.doctor_text import render
+
+    report = examine(
+        path,
+        name=name,
+        splits=options.split or (),
+        limit=options.limit,
+        allow_unpaired=data.allow_unpaired,
+        skip_bad=data.skip_bad,
+        skip_constant_labels=data.skip_constant_labels,
+        progress=_show_progress if sys.stderr.isatty() else None,
+    )
+    if options.json == "-":
+        print(report.to_json(), end="")
+        return report.exit_code(options.strict)
+    print(render(report), end="")
+    if options.json is not None:
+        Path(options.json).write_text(report.to_json(), encoding="utf-8")
+    return report.exit_code(options.strict)
+
+
+def read_data(source: str | None, config: str | None, words: list[str]) -> DataRecipe:
+    """Return the data section that the words of the command line mean.
+
+    Args:
+        source: a folder, archive, YAML file or recipe; None where ``config`` is given.
+        config: a recipe.
+        words: recipe keys as options.
+
+    Raises:
+        RecipeError: whatever is wrong with the recipe or the options.
+    """
+    from vfmseg.cli.aliases import translate
+    from vfmseg.cli.options import parse_overrides
+    from vfmseg.runs.recipe_reader import read_recipe
+
+    found, notes = parse_overrides(words)
+    recipe = config or (source if source is not None and is_recipe(source) else None)
+    base = recipe if recipe is not None else {"data": {"name": "folder", "path": source}}
+    return read_recipe(base, translate(found), notes=tuple(notes)).recipe.data
+
+
+def is_recipe(source: str) -> bool:
+    """Tell whether a path or name means a recipe (also of a run folder) and not data or their description."""
+    from vfmseg.data.description import KEYS
+    from vfmseg.data.folder_plan import YAML_ENDINGS
+    from vfmseg.data.spec import load_yaml
+    from vfmseg.errors import RecipeError
+    from vfmseg.runs.recipe import Recipe
+    from vfmseg.runs.recipe_reader import find_recipe
+
+    path = Path(source)
+    if path.is_dir():
+        return (path / "recipe.yaml").is_file()
+    if path.suffix.lower() in YAML_ENDINGS and path.is_file():
+        tree = load_yaml(path.read_text(encoding="utf-8"), source)
+        sections = {str(key).partition(".")[0] for key in tree} if isinstance(tree, dict) else set()
+        return bool(sections & set(Recipe.__dataclass_fields__) - set(KEYS))
+    if path.exists():
+        return False
+    try:
+        find_recipe(source)
+    except RecipeError:
+        return False  # then it is a path that does not exist, which is said when it is opened
+    return True
+
+
+def _place(data: DataRecipe) -> tuple[str, Path]:
+    """Return name and path of the data; generated scenes are written first, if they are not there yet."""
+    if data.name != "scenes":
+        return data.name, Path(data.path)
+    from vfmseg.data.scenes import ensure_scenes
+    from vfmseg.runs.recipe import as_size
+
+    scenes = data.scenes
+    root = ensure_scenes(
+        image_size=as_size(scenes.image_size),
+        train=scenes.train,
+        val=scenes.val,
+        domain=scenes.domain,
+        seed=scenes.seed,
+        root=Path(data.path) if data.path else None,
+    )
+    return "folder", root
+
+
+def _show_progress(done: int, total: int) -> None:
+    if done % _PROGRESS_EVERY == 0 or done == total:
+        print(f"\r{done:,} of {total:,}" + "\n" * (done == total), end="", file=sys.stderr, flush=True)
