@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def session_cache_folder() -> Iterator[None]:
+    """Give fixtures that outlive a test a cache folder, too."""
+    before = os.environ.get("VFMSEG_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["VFMSEG_CACHE"] = folder
+        yield
+    if before is None:
+        del os.environ["VFMSEG_CACHE"]
+    else:
+        os.environ["VFMSEG_CACHE"] = before
 
 
 @pytest.fixture(autouse=True)

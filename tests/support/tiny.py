@@ -17,7 +17,7 @@ _RECIPE: dict[str, Any] = {
         "name": "scenes",
         "batch_size": 2,
         "num_workers": 0,
-        "scenes": {"image_size": [64, 80], "train": 8, "val": 3, "domain": "day", "seed": 1},
+        "scenes": {"image_size": [64, 80], "train": 8, "val": 3, "domains": ["day"], "seed": 1},
     },
     "training": {
         "steps": 4,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vfmseg.cli.recipe_options import add_recipe_options
 
 if TYPE_CHECKING:
-    from vfmseg.runs.recipe import DataRecipe
+    from vfmseg.runs.recipe import DataRecipe, LoadedRecipe
 
 TAKES_RECIPE_KEYS = True
 
@@ -23,23 +23,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         nargs="?",
-        help="a folder or archive with images and labels, the YAML file that describes one, or a recipe; with "
-        "--data.name NAME the folder with the downloads of that data set",
+        help="a folder or archive with images and labels, the YAML file that describes one, or a recipe; "
+        "with --data.name NAME the folder with the downloads of that data set",
     )
     parser.add_argument(
-        "--split", action="append", choices=("train", "val", "test"), help="which split; may be repeated (default: all)"
+        "--split",
+        action="append",
+        choices=("train", "val", "test"),
+        help="which split; may be repeated (default: all there are)",
     )
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="look at N samples a split at most, evenly spread (default: all)"
+        "--limit", type=int, metavar="N", help="look at no more than N samples a split, evenly spread"
     )
-    parser.add_argument("--json", metavar="FILE", help="write everything found there, too; - prints it instead of text")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 also for warnings, not for errors only")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all findings there; - prints them, not the text"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit code 1 also for warnings, not only for errors"
+    )
     add_recipe_options(parser, required=False)
 
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Examine and print."""
-    from vfmseg.errors import RecipeError
+    from vfmseg.errors import RecipeError, ResourceError
 
     if (options.source is None) == (options.config is None):
         raise RecipeError(
@@ -47,8 +54,12 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
             "vfmseg check-data RECIPE, vfmseg check-data DIR --data.name ade20k."
         )
     if options.json not in (None, "-") and not Path(options.json).absolute().parent.is_dir():
-        raise RecipeError(f"--json {options.json}: there is no folder {Path(options.json).parent}. Make it first.")
-    data = read_data(options.source, options.config, words)
+        parent = Path(options.json).parent
+        raise RecipeError(f"--json {options.json}: there is no folder {parent}. Make it first.")
+    loaded = read(options.source, options.config, words)
+    for note in loaded.notes:
+        print(note, file=sys.stderr)
+    data = loaded.recipe.data
     name, path = _place(data)
 
     from vfmseg.data.doctor import examine
@@ -62,6 +73,8 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         allow_unpaired=data.allow_unpaired,
         skip_bad=data.skip_bad,
         skip_constant_labels=data.skip_constant_labels,
+        allow_missing=data.allow_missing,
+        val_fraction=data.val_fraction,
         progress=_show_progress if sys.stderr.isatty() else None,
     )
     if options.json == "-":
@@ -69,12 +82,15 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         return report.exit_code(options.strict)
     print(render(report), end="")
     if options.json is not None:
-        Path(options.json).write_text(report.to_json(), encoding="utf-8")
+        try:
+            Path(options.json).write_text(report.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(f"--json {options.json} cannot be written: {error.strerror}.") from error
     return report.exit_code(options.strict)
 
 
-def read_data(source: str | None, config: str | None, words: list[str]) -> DataRecipe:
-    """Return the data section that the words of the command line mean.
+def read(source: str | None, config: str | None, words: list[str]) -> LoadedRecipe:
+    """Return a recipe whose data section is what the words of the command line mean.
 
     Args:
         source: a folder, archive, YAML file or recipe; None where ``config`` is given.
@@ -86,12 +102,17 @@ def read_data(source: str | None, config: str | None, words: list[str]) -> DataR
     """
     from vfmseg.cli.aliases import translate
     from vfmseg.cli.options import parse_overrides
+    from vfmseg.errors import RecipeError
     from vfmseg.runs.recipe_reader import read_recipe
 
     found, notes = parse_overrides(words)
+    overrides = translate(found)
     recipe = config or (source if source is not None and is_recipe(source) else None)
-    base = recipe if recipe is not None else {"data": {"name": "folder", "path": source}}
-    return read_recipe(base, translate(found), notes=tuple(notes)).recipe.data
+    if recipe is not None:
+        return read_recipe(recipe, overrides, notes=tuple(notes))
+    if "data.path" in overrides:
+        raise RecipeError(f"Say one path to examine: {source}, or --data.path {overrides['data.path']}.")
+    return read_recipe({"data": {"name": "folder", "path": source}}, overrides, notes=tuple(notes))
 
 
 def is_recipe(source: str) -> bool:
@@ -123,19 +144,18 @@ def _place(data: DataRecipe) -> tuple[str, Path]:
     """Return name and path of the data; generated scenes are written first, if they are not there yet."""
     if data.name != "scenes":
         return data.name, Path(data.path)
-    from vfmseg.data.scenes import ensure_scenes
+    from vfmseg.data.scene_writer import SceneSettings, ensure_scenes
     from vfmseg.runs.recipe import as_size
 
     scenes = data.scenes
-    root = ensure_scenes(
-        image_size=as_size(scenes.image_size),
+    settings = SceneSettings(
         train=scenes.train,
         val=scenes.val,
-        domain=scenes.domain,
+        size=as_size(scenes.image_size),
+        domains=tuple(scenes.domains),
         seed=scenes.seed,
-        root=Path(data.path) if data.path else None,
     )
-    return "folder", root
+    return "folder", ensure_scenes(settings, data.path or None)
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The sums of all splits -> findings on labels: values without a class, classes never shown, nothing to learn."""
+"""The sums of all splits -> findings on labels: values without class, classes never shown, lost pixels."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ _BINARY: Final = {0, 255}
 _BINARY_YAML: Final = "names: {0: background, 1: object}\nlabel_map: {0: 0, 255: 1}"
 
 
-def label_findings(tallies: Sequence[SplitTally], classes: Classes | None, wishes: Wishes) -> Iterator[Finding]:
+def label_findings(
+    tallies: Sequence[SplitTally], classes: Classes | None, wishes: Wishes
+) -> Iterator[Finding]:
     """Say what is wrong with the content of labels."""
     if classes is not None:
         yield from _unknown(tallies, classes, wishes)
-        yield from _never_shown(tallies, classes)
+        yield from _never_shown(tallies, classes, wishes)
         yield from _nothing_to_learn(tallies, wishes)
     yield from _binary(tallies, classes)
-    yield from _storage(tallies, classes)
+    yield from _storage(tallies)
 
 
 def no_names(proposal: str, save_as: str) -> Finding:
     """Say that the classes have no names yet, and what to do with the proposal."""
-    mend = f"Save the lines below as {save_as}, correct the names, and go on with\n  vfmseg check-data {save_as}"
+    mend = f"Save the lines below here as {save_as}, correct the names, then\n  vfmseg check-data {save_as}"
     return Finding(
         severity="error",
         code="no_class_names",
@@ -39,56 +41,51 @@ def no_names(proposal: str, save_as: str) -> Finding:
 
 
 def _unknown(tallies: Sequence[SplitTally], classes: Classes, wishes: Wishes) -> Iterator[Finding]:
-    severity, left_out = bad_files(wishes)
     found = places(tallies, "unknown")
     if found:
-        known = f"Values with a meaning: {classes.label_map.raw_values}."
-        mend = (
-            f"In the YAML file, give them names or add them to label_map (`{_first_unknown(tallies, classes)}: ignore`); "
-            f"for colours, to colours. {known} Or correct the labels{left_out}"
-            if wishes.is_folder
-            else f"These are not the published labels: fetch them again. {known.rstrip('.')}{left_out}"
-        )
-        yield Finding(
-            severity=severity,
-            code="unknown_values",
-            what=f"{plural(len(found), 'label')} with values that no class has: {_unknown_values(tallies, classes)}",
-            remedy=mend,
-            places=found,
+        kinds = (False, True) if classes.has_colours else (False,)
+        yield bad_files(
+            "unknown_values",
+            f"{plural(len(found), 'label')} with values that no class has: {_without_class(tallies, kinds)}",
+            _mend_unknown(tallies, classes) if wishes.is_folder else "Fetch the published labels again",
+            found,
+            tallies=tallies,
+            wishes=wishes,
         )
     grey, unnamed = places(tallies, "colours_grey"), places(tallies, "colours_unnamed")
     if grey:
-        yield Finding(
-            severity=severity,
-            code="grey_stored_as_rgb",
-            what=f"{plural(len(grey), 'label')} stored as RGB with three equal channels",
-            remedy="Store one channel: `mogrify -colorspace Gray -type Grayscale FILES` (ImageMagick)" + left_out,
-            places=grey,
+        yield bad_files(
+            "grey_stored_as_rgb",
+            f"{plural(len(grey), 'label')} stored as RGB with three equal channels",
+            "Store one channel: `mogrify -colorspace Gray -type Grayscale FILES` (ImageMagick)",
+            grey,
+            tallies=tallies,
+            wishes=wishes,
         )
     if unnamed:
-        yield Finding(
-            severity=severity,
-            code="rgb_without_colours",
-            what=f"{plural(len(unnamed), 'label')} stored as RGB, and no class has a colour; the colours are "
-            f"{_unknown_values(tallies, classes)}",
-            remedy="In the YAML file, list the colour of each class: `colours: {0: [r, g, b], ...}`" + left_out,
-            places=unnamed,
+        yield bad_files(
+            "rgb_without_colours",
+            f"{plural(len(unnamed), 'label')} stored as RGB, and no class has a colour; there are "
+            f"{_without_class(tallies, (True,))}",
+            "In the YAML file, list the colour of each class: `colours: {0: [r, g, b], ...}`",
+            unnamed,
+            tallies=tallies,
+            wishes=wishes,
         )
 
 
-def _unknown_values(tallies: Sequence[SplitTally], classes: Classes) -> str:
-    """Return the values without a class, the most pixels first."""
+def _without_class(tallies: Sequence[SplitTally], kinds: Sequence[bool]) -> str:
+    """Return the values, the colours or both that no class has, those of the most pixels first."""
     counted: list[tuple[int, int, str]] = []
-    for is_colour in (False, True):
-        for code in sorted(set().union(*(tally.pixels[is_colour] for tally in tallies))):
-            if classes.of(code, is_colour=is_colour) is None:
-                pixels = sum(tally.pixels[is_colour][code] for tally in tallies)
-                images = sum(tally.images[is_colour][code] for tally in tallies)
-                counted.append((pixels, images, value_text(code, is_colour=is_colour)))
+    for is_colour in kinds:
+        for code in _codes_without_class(tallies, is_colour=is_colour):
+            pixels = sum(tally.pixels[is_colour][code] for tally in tallies)
+            images = sum(tally.images[is_colour][code] for tally in tallies)
+            counted.append((pixels, images, value_text(code, is_colour=is_colour)))
     counted.sort(key=lambda item: -item[0])
     total = max(1, sum(pixels.total() for tally in tallies for pixels in tally.pixels.values()))
     shown = ", ".join(
-        f"{value} ({100 * pixels / total:.2g} % of all pixels, in {plural(images, 'label')})"
+        f"{value} ({100 * pixels / total:.2g} % of pixels, {plural(images, 'label')})"
         for pixels, images, value in counted[:_SHOWN]
     )
     more = len(counted) - _SHOWN
@@ -96,22 +93,36 @@ def _unknown_values(tallies: Sequence[SplitTally], classes: Classes) -> str:
     return shown + (f" and {at_least}{more} more" if more > 0 else "")
 
 
-def _first_unknown(tallies: Sequence[SplitTally], classes: Classes) -> int:
-    values = sorted(set().union(*(tally.pixels[False] for tally in tallies)))
-    return next((value for value in values if classes.of(value, is_colour=False) is None), 7)
+def _codes_without_class(tallies: Sequence[SplitTally], *, is_colour: bool) -> list[int]:
+    found = {
+        code
+        for tally in tallies
+        for code in tally.pixels[is_colour]
+        if tally.classes is not None and tally.classes.of(code, is_colour=is_colour) is None
+    }
+    return sorted(found)
 
 
-def _never_shown(tallies: Sequence[SplitTally], classes: Classes) -> Iterator[Finding]:
+def _mend_unknown(tallies: Sequence[SplitTally], classes: Classes) -> str:
+    """Return what to write in the YAML file, with a value or colour that occurs."""
+    if classes.has_colours and _codes_without_class(tallies, is_colour=True):
+        return "In the YAML file, list them under colours (`ignore: [[r, g, b]]` for no class)"
+    unknown = _codes_without_class(tallies, is_colour=False)
+    ignored = [value for value, i in classes.label_map.raw_to_id.items() if i == IGNORE_INDEX]
+    known = f"Known are {classes.label_map.raw_values}"
+    if len(unknown) > _SHOWN:
+        return f"If these are class ids, give them names in the YAML file; else correct the labels. {known}"
+    return (
+        "In the YAML file, give them names; or, if they mean `no class`, write "
+        f"`ignore_index: {sorted({*unknown, *ignored})}`. {known}"
+    )
+
+
+def _never_shown(tallies: Sequence[SplitTally], classes: Classes, wishes: Wishes) -> Iterator[Finding]:
     consequences = {
-        "train": ("it cannot be learned", "Add images that show it, or take it out of names."),
-        "val": (
-            "its IoU cannot be scored, and the mean is over the other classes",
-            "Move images that show it to val.",
-        ),
-        "test": (
-            "its IoU cannot be scored, and the mean is over the other classes",
-            "Nothing to do, if the test data are given.",
-        ),
+        "train": ("cannot be learned", "Add images that show them, or take them out of names."),
+        "val": ("cannot be scored, so the mean IoU is over the others", "Move images that show them to val."),
+        "test": ("cannot be scored, so the mean IoU is over the others", ""),
     }
     for tally in tallies:
         missing = [
@@ -121,12 +132,14 @@ def _never_shown(tallies: Sequence[SplitTally], classes: Classes) -> Iterator[Fi
             continue
         is_partial = tally.num_examined < len(tally.dataset)
         consequence, remedy = consequences[tally.split]
+        if not wishes.is_folder:
+            remedy = "Fine if these are not all files of the data set."
         where = f"the {plural(tally.num_examined, 'label')} looked at" if is_partial else "any label"
         yield Finding(
             severity="info" if is_partial or tally.split == "test" else "warning",
             code=f"class_not_in_{tally.split}",
-            what=f"{plural(len(missing), 'class', 'classes')} of {len(classes.names)} not in {where} of {tally.split}: "
-            f"{consequence}",
+            what=f"{plural(len(missing), 'class', 'classes')} of {len(classes.names)} not in {where} of "
+            f"{tally.split}: {consequence}",
             remedy="Look at all labels (without --limit) to be sure." if is_partial else remedy,
             places=tuple(Place(tally.split, name) for name in missing),
         )
@@ -139,7 +152,8 @@ def _nothing_to_learn(tallies: Sequence[SplitTally], wishes: Wishes) -> Iterator
         yield Finding(
             severity="info" if wishes.skip_constant_labels else "warning",
             code="all_void",
-            what=f"{plural(len(void), 'label')} without any class, only ignored pixels: nothing to learn or score{left_out}",
+            what=f"{plural(len(void), 'label')} without any class, only ignored pixels: nothing to learn or "
+            f"score{left_out}",
             remedy="Label these images or take them out; or leave out labels of one value: "
             "--data.skip_constant_labels true",
             places=void,
@@ -150,8 +164,8 @@ def _nothing_to_learn(tallies: Sequence[SplitTally], wishes: Wishes) -> Iterator
             severity="warning" if is_much and not wishes.skip_constant_labels else "info",
             code="constant_label",
             what=f"{plural(len(constant), 'label')} with one single class{left_out}",
-            remedy="Right where a picture shows one thing; a sign of failed exports where there are many. To leave "
-            "them out, as some published code does: --data.skip_constant_labels true",
+            remedy="Fine where a picture shows one thing; many are a sign of a failed export. To leave them "
+            "out, as published code does: --data.skip_constant_labels true",
             places=constant,
         )
     for tally in tallies:
@@ -161,8 +175,8 @@ def _nothing_to_learn(tallies: Sequence[SplitTally], wishes: Wishes) -> Iterator
                 severity="warning",
                 code="mostly_ignored",
                 what=f"{100 * share:.0f} % of the {tally.split} pixels are ignored",
-                remedy="If that is background, make it a class: otherwise nothing is learned about it, and predictions "
-                "there are arbitrary.",
+                remedy="If that is background, make it a class: otherwise nothing is learned about it, and "
+                "predictions there are arbitrary.",
             )
 
 
@@ -190,14 +204,24 @@ def _binary(tallies: Sequence[SplitTally], classes: Classes | None) -> Iterator[
         )
 
 
-def _storage(tallies: Sequence[SplitTally], classes: Classes | None) -> Iterator[Finding]:
+def _storage(tallies: Sequence[SplitTally]) -> Iterator[Finding]:
     palette, colours = places(tallies, "palette"), places(tallies, "colours")
+    of_colours = sum(tally.num_colour_labels for tally in tallies)
+    of_values = sum(tally.num_labels for tally in tallies) - of_colours
+    if of_values and of_colours:
+        yield Finding(
+            severity="warning",
+            code="mixed_storage",
+            what=f"{plural(of_values, 'label')} with one channel beside {of_colours:,} stored as RGB",
+            remedy="Store all labels alike: the first are read as values, the others as colours.",
+        )
     if palette:
         yield Finding(
             severity="info",
             code="palette",
-            what=f"{plural(len(palette), 'label')} stored as PNG with a palette: the indices count, not the colours",
-            remedy="Nothing to do, if the values listed above are the class ids.",
+            what=f"{plural(len(palette), 'label')} stored as PNG with a palette: the indices count, not the "
+            "colours",
+            remedy="Fine if the values in the table above are the class ids.",
             places=palette,
         )
     if colours:
@@ -206,11 +230,11 @@ def _storage(tallies: Sequence[SplitTally], classes: Classes | None) -> Iterator
         yield Finding(
             severity="warning" if too_many else "info",
             code="rgb",
-            what=f"{what} with more than {MAX_COLOURS:,} colours: they were resized smoothly, or once were JPEGs"
+            what=f"{what}, of more than {MAX_COLOURS:,} colours: resized smoothly, or once a JPEG"
             if too_many
             else f"{what}: each colour is looked up",
             remedy="Export them without smoothing, as PNG."
             if too_many
-            else "Nothing to do; PNGs of one channel would be read several times faster.",
+            else "Fine; PNGs of one channel would be read faster.",
             places=colours,
         )

@@ -10,8 +10,8 @@ from vfmseg.types import Size
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
-"""``error``: training stops there, or learns something else than is meant; ``warning``: it runs, but the result
-suffers; ``info``: good to know."""
+"""``error``: training stops there, or learns something else than is meant; ``warning``: it runs, but the
+result suffers; ``info``: good to know."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Finding:
     what: str
     """One sentence without its full stop."""
     remedy: str
-    """What to do or to type; may hold lines of YAML."""
+    """What to do or to type, may hold lines of YAML; empty where there is nothing to do."""
     places: tuple[Place, ...] = ()
     """All of them."""
 

@@ -20,8 +20,9 @@ MAX_COLOURS: Final = 4096
 _SHOWN_VALUES: Final = 4
 
 Oddity = Literal[
-    "image_unreadable", "label_unreadable", "label_jpeg", "size", "size_turned", "exif_applied", "exif_open",
-    "exif_unused", "unknown", "colours_unnamed", "colours_grey", "colours", "palette", "void", "constant",
+    "image_unreadable", "label_unreadable", "label_jpeg", "size", "size_known", "size_turned", "exif_applied",
+    "exif_unclear", "exif_unused",
+    "unknown", "colours_unnamed", "colours_grey", "colours", "palette", "void", "constant",
 ]  # fmt: skip
 """What may be odd about one sample."""
 
@@ -43,25 +44,26 @@ class Classes:
         """Return the class of a raw value, ``IGNORE_INDEX``, or None where no class has it."""
         return (self._of_colour if is_colour else self.label_map.raw_to_id).get(code)
 
-    def describe(self, code: int, *, is_colour: bool) -> str:
-        """Return the name of the class that a raw value means, or what it is instead."""
-        class_id = self.of(code, is_colour=is_colour)
-        if class_id is None:
-            return "(no class)"
-        return "(ignored)" if class_id == IGNORE_INDEX else self.names[class_id]
-
 
 class SplitTally:
     """One split, added up while its samples pass by."""
 
     def __init__(
-        self, split: str, dataset: SegmentationDataset, classes: Classes | None, *, num_examined: int
+        self,
+        split: str,
+        dataset: SegmentationDataset,
+        classes: Classes | None,
+        *,
+        num_examined: int,
+        resizes_labels: bool = False,
     ) -> None:
         self.split = split
         self.dataset = dataset
         self.classes = classes
         """None where the classes have no names yet."""
         self.num_examined = num_examined
+        self.resizes_labels = resizes_labels
+        """Labels of other sizes are known and resized, as published code does for this data set."""
         self.oddities: defaultdict[Oddity, list[Place]] = defaultdict(list)
         self.pixels: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}
         """Is it a colour -> pixels of each raw value."""
@@ -69,8 +71,10 @@ class SplitTally:
         """Is it a colour -> labels that hold each raw value."""
         self.has_more_colours = False
         """Colours beyond ``MAX_COLOURS`` were met, and not counted."""
-        self.num_labels = 0
-        """Labels whose values were counted."""
+        self.readable: list[int] = []
+        """Samples whose label was counted."""
+        self.num_colour_labels = 0
+        """Of those, how many are stored as RGB."""
         self.first_seen: list[int] = []
         """Samples in which some value was met for the first time."""
         self.digests: dict[int, bytes] = {}
@@ -101,9 +105,23 @@ class SplitTally:
         if seen.codes:
             self._add_values(seen)
 
+    @property
+    def num_labels(self) -> int:
+        """Labels whose values were counted."""
+        return len(self.readable)
+
     def name(self, index: int) -> str:
         """Return the name of a sample."""
         return self.dataset.index.images.name(index)
+
+    def meaning(self, code: int, *, is_colour: bool) -> tuple[int, str]:
+        """Return the class of a raw value and its name; of what is no class, a number behind all classes."""
+        if self.classes is None:
+            return IGNORE_INDEX + 1, "(no name yet)"
+        class_id = self.classes.of(code, is_colour=is_colour)
+        if class_id is None:
+            return IGNORE_INDEX + 1, "(no class)"
+        return class_id, "(ignored)" if class_id == IGNORE_INDEX else self.classes.names[class_id]
 
     def facts(self) -> SplitFacts:
         """Return the sums."""
@@ -149,17 +167,20 @@ class SplitTally:
         if label_size == image_size:
             if turns != 1:
                 tells_by_size = turns >= 5 and image_size[0] != image_size[1]
-                self._note("exif_unused" if tells_by_size else "exif_open", seen, f"orientation {turns}")
+                self._note("exif_unused" if tells_by_size else "exif_unclear", seen, f"orientation {turns}")
         elif label_size == image_size[::-1] and turns >= 5:
             self._note("exif_applied", seen, f"orientation {turns}")
         else:
             sizes = f"image {_text(image_size)}, label {_text(label_size)}"
-            self._note("size_turned" if label_size == image_size[::-1] else "size", seen, sizes)
+            what: Oddity = "size_turned" if label_size == image_size[::-1] else "size"
+            what = "size_known" if self.resizes_labels else what
+            self._note(what, seen, sizes, of_label=True)
 
     def _add_values(self, seen: Observation) -> None:
         is_colour = seen.kind == "colours"
         pixels, images = self.pixels[is_colour], self.images[is_colour]
-        self.num_labels += 1
+        self.readable.append(seen.index)
+        self.num_colour_labels += is_colour
         for code, count in zip(seen.codes, seen.counts, strict=True):
             if is_colour and code not in pixels and len(pixels) >= MAX_COLOURS:
                 self.has_more_colours = True
@@ -179,9 +200,9 @@ class SplitTally:
         if None in ids:
             self._note("unknown", seen, self._unknown_text(seen, ids), of_label=True)
         elif set(ids) == {IGNORE_INDEX}:
-            self._note("void", seen)
+            self._note("void", seen, of_label=True)
         elif len(ids) == 1:
-            self._note("constant", seen, self.classes.describe(seen.codes[0], is_colour=is_colour))
+            self._note("constant", seen, self.meaning(seen.codes[0], is_colour=is_colour)[1], of_label=True)
 
     def _note_kind(self, kind: LabelKind, seen: Observation) -> None:
         if kind == "palette":
@@ -215,28 +236,30 @@ def value_rows(tallies: list[SplitTally], classes: Classes | None) -> tuple[Valu
 
     A class that never occurs has a row, too.
     """
-    rows: list[tuple[tuple[int, bool, int], ValueRow]] = []
-    shown: set[int] = set()
-    for is_colour in (False, True):
-        for code in sorted(set().union(*(tally.pixels[is_colour] for tally in tallies))):
-            class_id = None if classes is None else classes.of(code, is_colour=is_colour)
-            name = "(no name yet)" if classes is None else classes.describe(code, is_colour=is_colour)
-            place = IGNORE_INDEX + 1 if class_id is None else class_id
-            shown.add(place)
-            row = ValueRow(
-                value=value_text(code, is_colour=is_colour),
-                class_name=name,
-                pixels=tuple(tally.pixels[is_colour][code] for tally in tallies),
-                images=tuple(tally.images[is_colour][code] for tally in tallies),
-            )
-            rows.append(((place, is_colour, code), row))
-    for class_id, name in enumerate(classes.names if classes else ()):
-        if class_id not in shown and classes is not None:
-            never = (0,) * len(tallies)
-            raw = sorted(value for value, i in classes.label_map.raw_to_id.items() if i == class_id)
-            row = ValueRow(value=format_ranges(raw), class_name=name, pixels=never, images=never)
-            rows.append(((class_id, False, 0), row))
-    return tuple(row for _, row in sorted(rows, key=lambda item: item[0]))
+    names: dict[tuple[int, bool, int], str] = {}
+    pixels: defaultdict[tuple[int, bool, int], list[int]] = defaultdict(lambda: [0] * len(tallies))
+    images: defaultdict[tuple[int, bool, int], list[int]] = defaultdict(lambda: [0] * len(tallies))
+    for split, tally in enumerate(tallies):
+        for is_colour, counts in tally.pixels.items():
+            for code, count in counts.items():
+                class_id, name = tally.meaning(code, is_colour=is_colour)  # splits may differ in that
+                key = (class_id, is_colour, code)
+                names[key] = name
+                pixels[key][split] = count
+                images[key][split] = tally.images[is_colour][code]
+    values = {key: value_text(key[2], is_colour=key[1]) for key in names}
+    if classes is not None:
+        shown = {class_id for class_id, _, _ in names}
+        for class_id in set(range(len(classes.names))) - shown:
+            raw = [value for value, i in classes.label_map.raw_to_id.items() if i == class_id]
+            key = (class_id, False, 0)
+            names[key], values[key] = classes.names[class_id], format_ranges(sorted(raw))
+    return tuple(
+        ValueRow(
+            value=values[key], class_name=names[key], pixels=tuple(pixels[key]), images=tuple(images[key])
+        )
+        for key in sorted(names)
+    )
 
 
 def _text(size: Size) -> str:

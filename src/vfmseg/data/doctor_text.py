@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 from vfmseg.data.doctor_report import Finding, Report, Severity, SplitFacts, ValueRow
@@ -41,15 +42,15 @@ def render(report: Report) -> str:
 
 
 def _split_table(splits: Sequence[SplitFacts]) -> list[str]:
-    header = ["split", "images", "looked at", "ignored", "reading", "decoding"]
+    header = ["split", "images", "looked at", "ignored px", "read ms", "decode ms"]
     rows = [
         [
             split.split,
             f"{split.num_samples:,}",
             f"{split.num_examined:,}",
-            _number(100 * split.ignored_share, "%"),
-            _number(split.read_ms, "ms"),
-            _number(split.decode_ms, "ms"),
+            _number(100 * split.ignored_share, " %"),
+            _number(split.read_ms),
+            _number(split.decode_ms),
         ]
         for split in splits
     ]
@@ -73,27 +74,25 @@ def _sizes(sizes: Sequence[tuple[Size, int]]) -> str:
 
 
 def _median(by_area: Sequence[tuple[Size, int]]) -> Size:
-    half, passed = sum(count for _, count in by_area) / 2, 0
-    for size, count in by_area:
-        passed += count
-        if passed >= half:
-            break
-    return size
+    half, passed = sum(count for _, count in by_area) / 2, accumulate(count for _, count in by_area)
+    return next(size for (size, _), so_far in zip(by_area, passed, strict=True) if so_far >= half)
 
 
 def _value_table(report: Report) -> list[str]:
     totals = [max(1, sum(row.pixels[i] for row in report.values)) for i in range(len(report.splits))]
-    rows, note = list(report.values), ""
+    rows, gap, end = list(report.values), "", ""
     if len(rows) > _ALL_ROWS:
-        rows.sort(key=lambda row: -sum(row.pixels))
-        note = f"... {len(rows) - _FREQUENT_ROWS - _RARE_ROWS} more between, all with --json FILE"
+        rows = sorted((row for row in rows if any(row.pixels)), key=lambda row: -sum(row.pixels))
+        never = len(report.values) - len(rows)
+        end = f"... and {never} classes that are never shown" if never else ""
+        gap = f"... {len(rows) - _FREQUENT_ROWS - _RARE_ROWS} more between, all with --json FILE"
     header = ["value", "class"]
     for split in report.splits:
-        header += [f"{split.split} %", "labels"]
+        header += [f"{split.split} px %", "labels"]
     table = _aligned([header, *(_value_cells(row, totals) for row in rows)], left=(1,)) if rows else []
-    if note:
-        table[1 + _FREQUENT_ROWS : -_RARE_ROWS] = [note]
-    return table
+    if len(rows) > _ALL_ROWS:
+        table[1 + _FREQUENT_ROWS : -_RARE_ROWS] = [gap]
+    return [*table, end] if end else table
 
 
 def _value_cells(row: ValueRow, totals: Sequence[int]) -> list[str]:
@@ -122,7 +121,7 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
 def _verdict(report: Report) -> str:
     counts = {word: report.count(severity) for severity, word in _WORDS.items()}
     words = {"ERROR": "error", "WARNING": "warning", "note": "note"}
-    said = ", ".join(f"{n} {words[w]}{'s' * (n > 1)}" for w, n in counts.items() if n) or "nothing to report"
+    said = ", ".join(f"{n} {words[word]}{'s' * (n > 1)}" for word, n in counts.items() if n) or "No findings"
     advice = "mend the errors first" if counts["ERROR"] else "nothing stands in the way of training"
     return f"{said}: {advice}. ({report.images_per_s:.0f} images/s)"
 
@@ -151,8 +150,8 @@ def _wrap(text: str, indent: str, *, hanging: str = "") -> list[str]:
     )
 
 
-def _number(value: float, unit: str) -> str:
-    return "-" if value != value else f"{value:.1f} {unit}"
+def _number(value: float, unit: str = "") -> str:
+    return "-" if value != value else f"{value:.1f}{unit}"
 
 
 def _share(pixels: int, total: int) -> str:

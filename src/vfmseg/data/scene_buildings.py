@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -108,8 +110,12 @@ def _paint(view: View, building: _Building) -> None:
     frame = view.colour(view.town.frames)
     line, back, near, far = building.line_m, building.back_m, building.near_m, building.far_m
     top, peak, ridge = building.height_m, building.height_m + building.roof_m, (line + back) / 2
-    wall = _Face(np.array((side * line, 0.0, near)), np.array((0.0, 0, 1)), far - near, view.wall_light(-side))
-    front = _Face(np.array((side * line, 0.0, near)), np.array((side, 0.0, 0)), back - line, view.wall_light(0))
+    wall = _Face(
+        np.array((side * line, 0.0, near)), np.array((0.0, 0, 1)), far - near, view.wall_light(-side)
+    )
+    front = _Face(
+        np.array((side * line, 0.0, near)), np.array((side, 0.0, 0)), back - line, view.wall_light(0)
+    )
     if building.roof_m:
         gable = [(side * line, top, near), (side * back, top, near), (side * ridge, peak, near)]
         fill(gable, colour * front.light, BUILDING, near)
@@ -119,8 +125,10 @@ def _paint(view: View, building: _Building) -> None:
     corners = [(line, 0, near), (back, 0, near), (back, top, near), (line, top, near)]
     fill(np.array(corners) * (side, 1, 1), colour * front.light, BUILDING, near)
     # haze thickens along a wall, so a long one is painted in pieces of about one depth each
-    edges = np.geomspace(far, near, 1 + max(1, round(float(np.log(far / near) / np.log(_DEPTH_STEP)))))
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    ratio = far / near
+    pieces = max(1, round(math.log(ratio) / math.log(_DEPTH_STEP)))
+    edges = [far * ratio ** (-piece / pieces) for piece in range(pieces + 1)]
+    for start, end in pairwise(edges):
         corners = [(line, 0, start), (line, 0, end), (line, top, end), (line, top, start)]
         fill(np.array(corners) * (side, 1, 1), colour * wall.light, BUILDING, (start + end) / 2)
     if near < _WINDOWS_TO_M:
@@ -150,8 +158,9 @@ def _paint_windows(view: View, building: _Building, face: _Face, wall: Colour, f
     view.canvas.tint(panes[is_lit], _LIT)
     if building.has_shops:
         _paint_shops(view, face, storey, bay, bays)
-    ledge = np.array([(0, -0.35), (face.length_m, -0.35), (face.length_m, 0), (0, 0)])
-    view.canvas.tint(face.place(ledge + (0, building.height_m))[None], wall * 1.15)
+    length, top = face.length_m, building.height_m
+    ledge = np.array([(0, top - 0.35), (length, top - 0.35), (length, top), (0, top)])
+    view.canvas.tint(face.place(ledge)[None], wall * 1.15)
 
 
 def _paint_shops(view: View, face: _Face, storey: float, bay: float, bays: int) -> None:

@@ -155,8 +155,8 @@ def project_polygons(
     counts = [len(polygon) for polygon in polygons]
     points = camera.project(np.concatenate([np.asarray(polygon, np.float64) for polygon in polygons]))
     np.clip(points, -_LARGEST_COORDINATE, _LARGEST_COORDINATE, out=points)
-    ends = np.cumsum(counts)
-    starts = ends - counts
+    ends = np.cumsum(np.array(counts, np.intp))
+    starts: NDArray[np.intp] = ends - np.array(counts, np.intp)
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
     sides = (high - low).max(axis=1)
     outside = (high < 0).any(axis=1) | (low[:, 0] > size[1]) | (low[:, 1] > size[0])

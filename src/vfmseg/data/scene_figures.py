@@ -28,7 +28,10 @@ def plan_person(view: View, right_m: float, forward_m: float) -> Item:
         paint_person(view, right_m, forward_m, height, view.canvas.new_instance(PERSON))
 
     far = -0.9 * view.sun_side
-    shadow = [(right_m + x, 0.0, forward_m + z) for x, z in ((-0.2, 0), (0.2, 0), (far + 0.2, 0.5), (far - 0.2, 0.5))]
+    shadow = [
+        (right_m + x, 0.0, forward_m + z)
+        for x, z in ((-0.2, 0), (0.2, 0), (far + 0.2, 0.5), (far - 0.2, 0.5))
+    ]
     return Item(forward_m, paint, shadow)
 
 

@@ -13,7 +13,7 @@ from vfmseg.data.scene_view import Item, View, pick
 
 _METALS: Final = ((128, 132, 136), (86, 90, 92), (60, 66, 62), (158, 160, 158), (110, 84, 64))
 _LAMP_LIGHT: Final = np.array((255.0, 226.0, 168.0))
-_POST_HALF_M, _SIGN_POLE_HALF_M = 0.11, 0.06
+_POST_HALF_M, _SIGN_POLE_HALF_M = 0.13, 0.07
 _DARK: Final = np.array((34.0, 34.0, 36.0))
 _EIGHTHS: Final = (np.arange(8) + 0.5) * np.pi / 4
 _OUTLINES: Final[dict[str, Floats]] = {
@@ -48,7 +48,7 @@ def plan_lamp_post(view: View, right_m: float, forward_m: float, side: int) -> I
 
 def plan_sign(view: View, right_m: float, forward_m: float) -> Item:
     """Draw a pole with one or two traffic signs."""
-    height, size, metal = view.uniform(2.2, 3.0), view.uniform(0.36, 0.48), view.colour(_METALS)
+    height, size, metal = view.uniform(2.2, 3.0), view.uniform(0.42, 0.6), view.colour(_METALS)
     first, second = pick(view.rng, view.town.signs), pick(view.rng, view.town.signs)
     signs = [first, second] if view.chance(0.3) else [first]
 
@@ -58,7 +58,9 @@ def plan_sign(view: View, right_m: float, forward_m: float) -> Item:
         for shape, face, rim in signs:
             at -= size
             place = partial(_place_on_sign, at=(right_m, at, forward_m), size=size)
-            _paint_sign(view, shape, face, rim, place(_OUTLINES[shape]), place(_OUTLINES[shape] * 0.76), forward_m)
+            _paint_sign(
+                view, shape, face, rim, place(_OUTLINES[shape]), place(_OUTLINES[shape] * 0.76), forward_m
+            )
             glyph = place(pick(view.rng, _GLYPHS))
             ink = np.array(rim, np.float64) if shape == "board" or face[2] > face[0] else _DARK
             view.canvas.tint([glyph], ink * _sign_light(view))
@@ -67,7 +69,9 @@ def plan_sign(view: View, right_m: float, forward_m: float) -> Item:
     return Item(forward_m, paint)
 
 
-def _paint_pole(view: View, right_m: float, forward_m: float, height_m: float, half_m: float, metal: Colour) -> None:
+def _paint_pole(
+    view: View, right_m: float, forward_m: float, height_m: float, half_m: float, metal: Colour
+) -> None:
     pole = upright(box(-half_m, 0, half_m, height_m), right_m, forward_m)
     view.canvas.fill(pole, metal * view.wall_light(0), POLE, forward_m)
     bright_side = box(0, 0, half_m, height_m) if view.sun_side > 0 else box(-half_m, 0, 0, height_m)

@@ -19,6 +19,7 @@ END_M: Final = 300.0
 
 _BACKDROP_M: Final = 140.0
 _STRIP_CORNERS: Final = 9
+_STRIP_STEPS: Final = np.linspace(0, 1, _STRIP_CORNERS)
 _CURB_M: Final = 0.18
 _LINE_M: Final = 0.16
 _GROUND_DEPTH: Final = 0.0
@@ -141,7 +142,7 @@ def paint_ground(view: View, street: Street) -> None:
 
 def strip(left: float, right: float, near: float = 0.4, far: float = END_M) -> Floats:
     """Return a strip of ground along the street, (n, 3) metres; many corners, as the street may bend."""
-    forward = np.geomspace(near, far, _STRIP_CORNERS)
+    forward = near * (far / near) ** _STRIP_STEPS
     corners = np.zeros((2 * _STRIP_CORNERS, 3))
     corners[:_STRIP_CORNERS, 0], corners[_STRIP_CORNERS:, 0] = left, right
     corners[:, 2] = np.concatenate([forward, forward[::-1]])
@@ -155,9 +156,11 @@ def _rectangle(left: float, right: float, near: float, far: float) -> Floats:
 def _paint_paving(view: View, side: int, curb: float, width: float, colour: Colour) -> None:
     """Paint the curb stone and the joints between the slabs."""
     view.canvas.tint([strip(side * curb, side * (curb + _CURB_M))], colour * 1.2)
-    ends = sorted((side * curb, side * (curb + width)))
+    left, right = sorted((side * curb, side * (curb + width)))
     step = view.uniform(0.9, 1.8)
-    view.canvas.tint([_rectangle(*ends, z, z + 0.05) for z in np.arange(2.0, 13.0, step)], colour * 0.82)
+    view.canvas.tint(
+        [_rectangle(left, right, z, z + 0.05) for z in np.arange(2.0, 13.0, step)], colour * 0.82
+    )
 
 
 def _paint_wear(view: View, street: Street, colour: Colour) -> None:

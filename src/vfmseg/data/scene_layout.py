@@ -33,10 +33,10 @@ def plan_sidewalks(view: View, street: Street) -> list[Item]:
             if street.is_free(z):
                 items.append(plan_lamp_post(view, side * (curb + 0.35), z, side))
         for _ in range(int(view.uniform(0, 4))):
-            items.append(plan_sign(view, side * (curb + view.uniform(0.4, 0.8)), view.uniform(4.5, 26)))
-        for _ in range(int(view.uniform(0, 5))):
+            items.append(plan_sign(view, side * (curb + view.uniform(0.4, 0.8)), view.uniform(4.5, 20)))
+        for _ in range(int(view.uniform(0, 6))):
             x = curb + view.uniform(0.4, max(0.5, width - 0.3))
-            items.append(plan_person(view, side * x, view.uniform(4.0, 32)))
+            items.append(plan_person(view, side * x, view.uniform(3.5, 24)))
         if view.chance(0.5):
             x, z = side * (curb + width - 0.4), view.uniform(4, 16)
             for number in range(int(view.uniform(1, 4))):

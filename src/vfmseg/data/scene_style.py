@@ -33,6 +33,9 @@ SCENES: Final = LabelSpace(
 
 ROAD, SIDEWALK, BUILDING, POLE, SIGN, VEGETATION, TERRAIN, SKY, PERSON, CAR, BICYCLE = range(len(CLASSES))
 
+ROUGHNESS: Final = (0.055, 0.05, 0.05, 0.03, 0.02, 0.13, 0.11, 0.008, 0.05, 0.02, 0.03)
+"""For each class, how much the brightness of its material varies from point to point."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Town:
@@ -162,7 +165,8 @@ _FOG: Final = Weather(
     sky_bottom=((192, 196, 198), (178, 182, 186), (204, 204, 202)),
     cloudiness=(0.0, 0.1), light=((0.96, 0.99, 1.02), (1.0, 1.0, 1.0)), exposure=(0.86, 1.04),
     contrast_of_shade=0.92, shadow=0.93, haze_per_m=(0.028, 0.075),
-    haze=((190, 194, 197), (176, 180, 184), (203, 202, 200)), lit_windows=0.08, lamps=0.35, sky_clearness=0.15, noise=(2.0, 5.0),
+    haze=((190, 194, 197), (176, 180, 184), (203, 202, 200)), lit_windows=0.08, lamps=0.35,
+    sky_clearness=0.15, noise=(2.0, 5.0),
 )  # fmt: skip
 _BRIGHT: Final = Weather(
     sky_top=((64, 116, 190), (120, 170, 200), (226, 196, 170)),

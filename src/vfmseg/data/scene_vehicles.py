@@ -85,7 +85,9 @@ def plan_car(view: View, right_m: float, forward_m: float, heading: float) -> It
     kind = "van" if view.chance(view.town.boxy_cars) else pick(view.rng, ("sedan", "hatch"))
     place = _place(right_m, forward_m, heading)
     half_length, half_width = _PROFILES[kind][-1][0] / 2 + 0.1, _WIDTH_M / 2 + 0.1
-    shadow = place.put([(a * half_length, 0, b * half_width) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
+    shadow = place.put(
+        [(a * half_length, 0, b * half_width) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    )
     return Item(forward_m, partial(_paint_car, place=place, kind=kind, colour=view.colour(_PAINTS)), shadow)
 
 
@@ -109,7 +111,9 @@ def _paint_car(view: View, place: _Place, kind: str, colour: Colour) -> None:
         run, rise = along_2 - along, up_2 - up
         if rise * (along - eye_along) - run * (up - eye_up) <= 0:
             continue
-        face = place.put([(along, up, -half), (along, up, half), (along_2, up_2, half), (along_2, up_2, -half)])
+        face = place.put(
+            [(along, up, -half), (along, up, half), (along_2, up_2, half), (along_2, up_2, -half)]
+        )
         steepness = abs(rise) / float(np.hypot(run, rise))
         canvas.fill(face, glass if surface == _GLASS else colour * (1.12 - 0.3 * steepness), segment, depth)
         if surface in (_BACK, _FRONT):
@@ -143,13 +147,16 @@ def _paint_side_windows(
 
 
 def _paint_lamps(view: View, place: _Place, edge: Sequence[tuple[float, float]], surface: int) -> None:
-    """Paint two lamps, a plate and a bumper onto the back or front, an edge of the side view seen from behind."""
+    """Paint two lamps, a plate and a bumper onto the back or front, which is an edge of the side view."""
     (along_0, up_0), (along_1, up_1) = edge if surface == _BACK else edge[::-1]
 
     def on_face(x0: float, y0: float, x1: float, y1: float) -> list[tuple[float, float, float]]:
         corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
         return place.put(
-            [(along_0 + (along_1 - along_0) * y, up_0 + (up_1 - up_0) * y, (x - 0.5) * _WIDTH_M) for x, y in corners]
+            [
+                (along_0 + (along_1 - along_0) * y, up_0 + (up_1 - up_0) * y, (x - 0.5) * _WIDTH_M)
+                for x, y in corners
+            ]
         )
 
     on = view.weather.lamps

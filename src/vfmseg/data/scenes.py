@@ -28,9 +28,7 @@ from vfmseg.data.scene_ground import (
     smooth_noise,
 )
 from vfmseg.data.scene_layout import plan_sidewalks, plan_traffic
-from vfmseg.data.scene_style import (
-    BICYCLE, BUILDING, CAR, DOMAINS, PERSON, POLE, ROAD, SCENES, SIDEWALK, SIGN, SKY, TERRAIN, VEGETATION,
-)  # fmt: skip
+from vfmseg.data.scene_style import DOMAINS, ROUGHNESS, SCENES, SKY
 from vfmseg.data.scene_view import Item, View, pick
 from vfmseg.errors import DataError, nearest
 from vfmseg.types import IGNORE_INDEX, Size
@@ -44,9 +42,7 @@ _FRAMED: Final = 0.12
 """Share of pictures with a border without content, as undistortion leaves it."""
 
 _ROUGHNESS: Final = np.zeros(256, np.float32)
-"""Class -> how much the brightness of its material varies from point to point."""
-_ROUGHNESS[[ROAD, SIDEWALK, BUILDING, POLE, SIGN]] = 0.055, 0.05, 0.05, 0.03, 0.02
-_ROUGHNESS[[VEGETATION, TERRAIN, SKY, PERSON, CAR, BICYCLE]] = 0.13, 0.11, 0.008, 0.05, 0.02, 0.03
+_ROUGHNESS[: len(ROUGHNESS)] = ROUGHNESS
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ def _develop(view: View, rasters: Rasters, size: Size) -> Scene:
     """Turn the finer rasters into the picture a camera would take, and into the label maps."""
     weather, rng, camera = view.weather, view.light_rng, view.camera
     classes, instances = _label_maps(rasters.segments, view.canvas.instance_classes)
-    rows_below = np.maximum((np.arange(size[0]) + 0.5) * SUBPIXELS - camera.horizon, 1e-3)
+    rows_below = np.maximum(np.arange(size[0]) * SUBPIXELS + SUBPIXELS // 2 - camera.horizon, 1e-3)
     ground_depth = np.minimum(camera.focal * camera.height_m / rows_below, END_M).astype(np.float32)[:, None]
     depth = np.where(rasters.depth == 0, ground_depth, rasters.depth)
     light = cv2.resize(rasters.colour, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -181,7 +177,7 @@ def _develop(view: View, rasters: Rasters, size: Size) -> Scene:
 def _label_maps(
     segments: NDArray[np.uint16], instance_classes: list[int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Turn segment numbers into classes and into instances numbered 1.. in the order of their first pixels."""
+    """Turn segment numbers into classes and into instances, numbered in the order of their first pixels."""
     class_of = np.arange(IGNORE_INDEX + 1 + len(instance_classes), dtype=np.uint16)
     class_of[IGNORE_INDEX + 1 :] = instance_classes
     number_of = np.zeros(len(class_of), np.uint16)

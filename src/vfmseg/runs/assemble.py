@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from vfmseg.data.collate import collate_batch
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
-from vfmseg.data.scenes import ensure_scenes
+from vfmseg.data.scene_writer import SceneSettings, ensure_scenes
 from vfmseg.errors import RecipeError, ResourceError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
 from vfmseg.losses.settings import MaskLossSettings
@@ -58,14 +58,14 @@ def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
     name, path = data.name, Path(data.path)
     if name == "scenes":
         scenes = data.scenes
-        path = ensure_scenes(
-            image_size=as_size(scenes.image_size),
+        wanted = SceneSettings(
             train=scenes.train,
             val=scenes.val,
-            domain=scenes.domain,
+            size=as_size(scenes.image_size),
+            domains=tuple(scenes.domains),
             seed=scenes.seed,
-            root=Path(data.path) if data.path else None,
         )
+        path = ensure_scenes(wanted, data.path or None)
         name = "folder"
     return open_dataset(
         name,

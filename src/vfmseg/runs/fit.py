@@ -83,8 +83,8 @@ def fit(
     Raises:
         VfmsegError: whatever is wrong, before work is lost.
     """
-    if recipe is None and out is None:
-        raise CheckpointError("Say which run to resume: --out RUN_FOLDER, or a recipe with -c.")
+    if recipe is None and (out is None or not (Path(out) / RECIPE_FILE).is_file()):
+        raise CheckpointError(f"There is no run in {out} to resume. Give a run folder as `out`, or a recipe.")
     source = Path(str(out)) / RECIPE_FILE if recipe is None else recipe
     loaded = source if isinstance(source, LoadedRecipe) else read_recipe(source, overrides)
     for note in loaded.notes:
@@ -151,6 +151,8 @@ def default_folder(loaded: LoadedRecipe) -> Path:
 
 def _resume_file(folder: Path, recipe: Recipe, say: Say) -> Path | None:
     """Return what to resume from, after saying what differs; None where the run has not saved yet."""
+    if not (folder / RECIPE_FILE).is_file():
+        raise CheckpointError(f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume.")
     before = recipe_tree(read_recipe(folder / RECIPE_FILE).recipe)
     for difference in _differences(before, recipe_tree(recipe)):
         say(f"resume: {difference}")

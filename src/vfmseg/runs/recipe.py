@@ -92,8 +92,8 @@ class ScenesRecipe:
     """Pictures to train on."""
     val: PositiveInt = 40
     """Pictures held out."""
-    domain: Literal["day", "dusk", "fog", "new-style"] = "day"
-    """Light and look of both splits."""
+    domains: list[Literal["day", "dusk", "fog", "new-style"]] = field(default_factory=lambda: ["day"])
+    """Light and look of both splits; several are taken in turn."""
     seed: NonNegativeInt = 0
     """Other seeds give other streets."""
 

@@ -58,7 +58,7 @@ class RowBand:
     def classified(self, confidence: Confidence | None = None) -> SemanticMap:
         """Return the class with the largest logit at each pixel of the band (r, W); of equals the first.
 
-        Where logits are NaN, the class is 0, as ``argmax`` has it.
+        Where a logit is NaN, no class is best, and a valid but meaningless one is returned.
         """
         if self.rows.device.type != "cpu":
             return classify_by_gathering(self, confidence)

@@ -2,8 +2,8 @@
 
 There are two plans. :func:`plan_windows` is the published evaluation: the image is resized until it just
 covers the crop, and windows are spread along the longer side. :func:`tile_plan` leaves the image at its own
-resolution and covers it with overlapping tiles in both directions. The way back from the logits of the crops to
-those of the image is in ``window_merge``.
+resolution and covers it with overlapping tiles in both directions. The way back, from the logits of the crops
+to those of the image, is in ``window_merge``.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class WindowPlan:
 
 
 def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = False) -> WindowPlan:
-    """Plan the published semantic evaluation: resize to cover the crop, then slide along the longer side.
+    """Plan the published evaluation: resize to cover the crop, then slide along the longer side.
 
     The image is scaled by ``max(crop height / height, crop width / width)`` and sizes are rounded, so that it
-    covers the crop and equals it in one direction. In the other, as few windows as cover it are spread evenly.
+    covers the crop and equals it in one direction. In the other, the fewest windows are spread evenly.
 
     The published start of window j is ``int(j * (crop - overlap))``. For some sizes (never for crops of 512
     or 1024) the truncation leaves the last pixel without a window, and the published merge is NaN there.
@@ -126,7 +126,7 @@ def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = F
 
 
 def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
-    """Plan overlapping tiles over an image at its own resolution, for prediction on images larger than the crop.
+    """Plan overlapping tiles over an image at its own resolution, for images larger than the crop.
 
     Tiles are spread evenly in both directions and blended by ramps: the closer a pixel is to a tile's
     border, the less that tile counts. An image smaller than the crop is padded at the bottom and right.
@@ -141,8 +141,8 @@ def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
     """
     if not 0 <= overlap < min(crop_size):
         raise RecipeError(
-            f"tile overlap is {overlap} pixels, but with crops of {crop_size[0]} x {crop_size[1]} it must lie "
-            f"between 0 and {min(crop_size) - 1}. A quarter of the crop, {min(crop_size) // 4}, is a good choice."
+            f"tile overlap is {overlap} pixels, but with crops of {crop_size[0]} x {crop_size[1]} it must "
+            f"lie between 0 and {min(crop_size) - 1}. A quarter, {min(crop_size) // 4}, does well."
         )
 
     def axis(size: int, crop: int) -> Axis:

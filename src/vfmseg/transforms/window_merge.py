@@ -23,9 +23,6 @@ from vfmseg.transforms.row_band import Confidence, RowBand
 from vfmseg.transforms.sliding_window import Axis, WindowPlan
 from vfmseg.types import SemanticMap
 
-ScoreRows = Callable[[int, int, int], Tensor]
-"""(window row, start, stop) -> (windows in a row, K, stop - start, w): rows [start, stop) of the scores."""
-
 _Fetch = Callable[[NDArray[np.int64]], Tensor]
 """(S,) ascending row ids (see ``_Taps``) -> (K, S, W) float32, columns merged."""
 
@@ -73,38 +70,6 @@ def merge_to_classes(
         Classes (H, W), and confidence where asked for, on the device of the logits.
     """
     return _tensor_band(crop_logits, plan).classified(confidence)
-
-
-def merge_scores_to_classes(
-    scores_of: ScoreRows, plan: WindowPlan, *, confidence: Confidence | None = None
-) -> SemanticMap:
-    """Return the best class of each pixel from scores at the crop's size that are computed when needed.
-
-    For mask decoders, whose scores are no linear function of the patch grid: the crop-size scores of all
-    windows never exist at once.
-
-    Args:
-        scores_of: computes rows of the scores of one window row; asked from top to bottom, some rows twice.
-        plan: how the windows were cut.
-        confidence: what to return as confidence, if any.
-    """
-
-    def fetch(ids: NDArray[np.int64]) -> Tensor:
-        pieces, places = [], np.empty_like(ids)
-        filled = 0
-        for window_row in np.unique(ids // plan.crop_size[0]).tolist():
-            inside = ids // plan.crop_size[0] == window_row
-            rows = ids[inside] % plan.crop_size[0]
-            start, stop = int(rows[0]), int(rows[-1]) + 1
-            pieces.append(_merge_columns(scores_of(window_row, start, stop), plan.columns))
-            places[inside] = filled + rows - start
-            filled += stop - start
-        return _take_rows(torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0], places)
-
-    bands = _bands(fetch, plan.rows, plan.crop_size[0], _STREAM_ROWS)
-    parts = [band.classified(confidence) for band in bands]
-    scores = [part.confidence for part in parts if part.confidence is not None]
-    return SemanticMap(torch.cat([part.classes for part in parts]), torch.cat(scores) if scores else None)
 
 
 def stream_logits(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[tuple[int, Tensor]]:
@@ -155,7 +120,7 @@ def _tensor_band(crop_logits: Tensor, plan: WindowPlan) -> RowBand:
         )
     num_classes, height, width = crop_logits.shape[1:]
     # (n, K, h, w) -> (columns, K, window rows * h, w)
-    windows = crop_logits.view(*plan.shape, num_classes, height, width).permute(1, 2, 0, 3, 4)
+    windows = crop_logits.reshape(*plan.shape, num_classes, height, width).permute(1, 2, 0, 3, 4)
     rows = _merge_columns(windows.flatten(2, 3), plan.columns)
     return next(_bands(lambda ids: _take_rows(rows, ids), plan.rows, height, plan.rows.size))
 
@@ -164,28 +129,27 @@ def _stream_bands(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[R
     """Cut the image into bands, taking in window rows as they are needed and letting go of those passed."""
     arriving = iter(window_rows)
     first = next(arriving, None)
-    if first is None:
-        raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but none came")
-    grid_rows = first.shape[2]
-    held = _merge_columns(first, plan.columns)  # (K, rows held, W)
-    first_id = 0
+    grid_rows = 1 if first is None else first.shape[2]
+    came = 0 if first is None else 1
+    held = torch.empty(0) if first is None else _merge_columns(first, plan.columns)  # (K, rows held, W)
 
     def fetch(ids: NDArray[np.int64]) -> Tensor:
-        nonlocal held, first_id
-        passed = int(ids[0]) // grid_rows * grid_rows - first_id
-        if passed > 0:
-            held, first_id = held[:, passed:], first_id + passed
-        while first_id + held.shape[1] <= ids[-1]:
+        nonlocal held, came
+        while came * grid_rows <= ids[-1]:
             windows = next(arriving, None)
             if windows is None:
-                came = (first_id + held.shape[1]) // grid_rows
                 raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but {came} came")
             held = torch.cat([held, _merge_columns(windows, plan.columns)], 1)
-        return _take_rows(held, ids - first_id)
+            came += 1
+        first_id = came * grid_rows - held.shape[1]
+        passed = int(ids[0]) // grid_rows * grid_rows - first_id
+        held = held[:, passed:]
+        return _take_rows(held, ids - first_id - passed)
 
     yield from _bands(fetch, plan.rows, grid_rows, _STREAM_ROWS)
-    if next(arriving, None) is not None:
-        raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but more came")
+    came += sum(1 for _ in arriving)
+    if came != plan.shape[0]:
+        raise ValueError(f"the plan has {plan.shape[0]} rows of windows, but {came} came")
 
 
 def _merge_columns(windows: Tensor, axis: Axis) -> Tensor:
@@ -226,7 +190,7 @@ def _resize_lines(lines: Tensor, length: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _taps(axis: Axis, grid_rows: int) -> _Taps:
-    """Find what each image row (or column) is made of, by merging windows of which one row is 1, the rest 0."""
+    """Find what each image row (or column) is made of, by merging windows with one row of 1, the rest 0."""
     unit = torch.eye(grid_rows)[None]  # (1, grid rows as channels, grid rows)
     unit = _resize_lines(unit, axis.window)[0]
     image_rows, ids, weights = [], [], []

@@ -20,7 +20,12 @@ _BORDER = 245
 
 
 def overlay(
-    image: Picture, classes: NDArray[np.integer], label_space: LabelSpace, *, alpha: float = 0.5, borders: bool = True
+    image: Picture,
+    classes: NDArray[np.integer],
+    label_space: LabelSpace,
+    *,
+    alpha: float = 0.5,
+    borders: bool = True,
 ) -> Picture:
     """Return the image with its classes laid over it.
 
@@ -31,13 +36,13 @@ def overlay(
         alpha: weight of the colours in [0, 1].
         borders: draw a light line between classes.
     """
-    ids = classes.astype(np.uint8)
-    mixed = cv2.addWeighted(image, 1 - alpha, colour_table(label_space)[ids], alpha, 0)
-    mixed[ids == IGNORE_INDEX] = image[ids == IGNORE_INDEX]
+    mixed = cv2.addWeighted(image, 1 - alpha, colour_table(label_space)[classes], alpha, 0)
+    is_ignored = classes == IGNORE_INDEX
+    mixed[is_ignored] = image[is_ignored]
     if borders:
-        edge = np.zeros(ids.shape, bool)
-        edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-        edge[1:] |= ids[1:] != ids[:-1]
+        edge = np.zeros(classes.shape, bool)
+        edge[:, 1:] |= classes[:, 1:] != classes[:, :-1]
+        edge[1:] |= classes[1:] != classes[:-1]
         mixed[edge] = (mixed[edge].astype(np.uint16) + _BORDER) // 2
     return mixed
 
@@ -74,18 +79,14 @@ def side_by_side(
     """
     height, width = image.shape[:2]
     scale = min(1.0, 640 / width) if width > 640 else max(1.0, np.ceil(200 / width))
-    size = (round(width * scale), round(height * scale))
-    kinds = (
-        ("image", image, None),
-        ("truth", image, truth),
-        ("prediction", image, prediction),
-    )
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     panels = []
-    for caption, picture, ids in kinds:
-        shown = _resized(picture, size, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    for caption, ids in (("image", None), ("truth", truth), ("prediction", prediction)):
+        shown = np.asarray(cv2.resize(image, size, interpolation=smooth), np.uint8)
         if ids is not None:
-            small = _resized(ids.astype(np.uint8), size, cv2.INTER_NEAREST)
-            shown = overlay(shown, small, label_space, alpha=0.6)
+            scaled = cv2.resize(ids.astype(np.int16), size, interpolation=cv2.INTER_NEAREST)
+            shown = overlay(shown, scaled, label_space, alpha=0.6)
         panels.append(np.vstack([_caption(caption, size[0]), shown]))
     gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
     row = np.hstack([panels[0], gap, panels[1], gap, panels[2]])
@@ -96,12 +97,6 @@ def side_by_side(
 def confidence_image(confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return (H, W) grey values for confidence in [0, 1]: 0 is black, 1 is white."""
     return np.clip(np.rint(confidence.astype(np.float32) * 255), 0, 255).astype(np.uint8)
-
-
-def _resized(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: int) -> NDArray[np.uint8]:
-    if (pixels.shape[1], pixels.shape[0]) == size:
-        return pixels
-    return np.asarray(cv2.resize(pixels, size, interpolation=interpolation), np.uint8)
 
 
 def _caption(text: str, width: int) -> Picture:

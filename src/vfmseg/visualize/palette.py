@@ -27,17 +27,17 @@ def distinct_colours(count: int) -> list[tuple[int, int, int]]:
     return colours
 
 
-def palette_bytes(label_space: LabelSpace) -> bytes:
-    """Return the 768 bytes of a PNG palette; ids that no class has are black, 255 (ignore) is white."""
-    table = np.zeros((256, 3), np.uint8)
+def colour_table(label_space: LabelSpace) -> NDArray[np.uint8]:
+    """Return (n, 3) RGB per id, n at least 256; ids that no class has are black, 255 (ignore) is white."""
+    table = np.zeros((max(_MAX_PALETTE_ID + 1, label_space.num_classes), 3), np.uint8)
     table[: label_space.num_classes] = label_space.colours
     table[_MAX_PALETTE_ID] = 255
-    return table.tobytes()
+    return table
 
 
-def colour_table(label_space: LabelSpace) -> NDArray[np.uint8]:
-    """Return (256, 3) RGB per id, as in :func:`palette_bytes`."""
-    return np.frombuffer(palette_bytes(label_space), np.uint8).reshape(256, 3)
+def palette_bytes(label_space: LabelSpace) -> bytes:
+    """Return the 768 bytes of a PNG palette: the colours of the ids 0 to 255, see :func:`colour_table`."""
+    return colour_table(label_space)[: _MAX_PALETTE_ID + 1].tobytes()
 
 
 def save_id_png(path: Path, classes: NDArray[np.uint8] | NDArray[np.int16], label_space: LabelSpace) -> None:

@@ -26,8 +26,16 @@ def test_overlay__draws_borders_between_classes() -> None:
     assert not changed[:, [0, 1, 2, 4, 5]].any()
 
 
+def test_overlay__shows_ids_above_255() -> None:
+    colours = [(0, 0, 0)] * 300
+    colours[299] = (10, 200, 30)
+    space = LabelSpace(tuple(map(str, range(300))), tuple(colours), (False,) * 300)
+    ids = np.full((2, 2), 299, np.int16)
+    assert overlay(np.zeros((2, 2, 3), np.uint8), ids, space, alpha=1.0).tolist() == [[[10, 200, 30]] * 2] * 2
+
+
 def test_side_by_side__has_three_panels_and_a_legend_for_any_size() -> None:
-    for height, width in ((40, 60), (600, 900), (77, 33)):
+    for height, width in ((40, 60), (600, 900), (77, 33), (1, 3000)):
         image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
         ids = np.zeros((height, width), np.uint8)
         picture = side_by_side(image, ids, ids, _SPACE)

@@ -22,7 +22,10 @@ def test_save_id_png__ids_come_back_and_colours_show(tmp_path: Path) -> None:
     opened = Image.open(tmp_path / "a.png")
     assert opened.mode == "P"
     assert np.array_equal(np.asarray(opened), ids)
-    assert np.asarray(opened.convert("RGB")).tolist() == [[[10, 20, 30], [40, 50, 60]], [[255] * 3, [40, 50, 60]]]
+    assert np.asarray(opened.convert("RGB")).tolist() == [
+        [[10, 20, 30], [40, 50, 60]],
+        [[255] * 3, [40, 50, 60]],
+    ]
     assert len(palette_bytes(_SPACE)) == 768
 
 

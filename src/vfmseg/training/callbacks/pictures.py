@@ -70,7 +70,7 @@ class Pictures(StepCallback):
             best: list[ImageRecord] = []
             if trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps or trainer.should_stop:
                 ranked = sorted(found.images, key=lambda image: image.miou)
-                worst = ranked[: self.extremes]
+                worst = ranked[: min(self.extremes, (len(ranked) + 1) // 2)]  # no image is in both
                 best = ranked[len(worst) :][::-1][: self.extremes]
                 for kind, chosen in (("worst", worst), ("best", best)):
                     pictures = [f"{kind}/{place:02d}.jpg" for place in range(len(chosen))]
