@@ -27,17 +27,15 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     checkpoint = options.checkpoint or options.ckpt_path
     if checkpoint is None:
         raise CheckpointError("Say which checkpoint: vfmseg validate runs/NAME/checkpoints/best [-c RECIPE].")
-    from vfmseg.models.checkpoint import find_model_file, read_header
-    from vfmseg.runs.recipe_reader import read_recipe
-
     loaded = read(options.config, words)
     if loaded is None:
         from vfmseg.cli.aliases import translate
         from vfmseg.cli.options import parse_overrides
 
+        from vfmseg.runs.validate import recipe_of
+
         found, notes = parse_overrides(words)
-        header = read_header(find_model_file(checkpoint))
-        loaded = read_recipe(header.recipe, translate(found), notes=tuple(notes))
+        loaded = recipe_of(checkpoint, translate(found), notes=tuple(notes))
 
     from vfmseg.runs.validate import validate
 

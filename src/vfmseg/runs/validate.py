@@ -72,9 +72,12 @@ def validate(
     file = find_model_file(checkpoint)
     header = read_header(file)
     own = read_recipe(header.recipe)
-    loaded = (
-        recipe if isinstance(recipe, LoadedRecipe) else read_recipe(header.recipe if recipe is None else recipe, overrides)
-    )
+    if isinstance(recipe, LoadedRecipe):
+        loaded = recipe
+    elif recipe is None:
+        loaded = recipe_of(file, overrides)
+    else:
+        loaded = read_recipe(recipe, overrides)
     for note in loaded.notes:
         say(note)
     chosen = loaded.recipe
@@ -105,6 +108,13 @@ def validate(
         write_json(folder / "result.json", result)
         write_validation(folder, found, val.label_space, [], [])
     return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result)
+
+
+def recipe_of(
+    checkpoint: str | Path, overrides: Mapping[str, Any], *, notes: tuple[str, ...] = ()
+) -> LoadedRecipe:
+    """Return the recipe of a checkpoint with ``overrides``; the machine it was trained on is left out of it."""
+    return read_recipe({**read_header(checkpoint).recipe, "trainer": {}}, overrides, notes=notes)
 
 
 def restore(checkpoint: str | Path) -> Segmenter:
