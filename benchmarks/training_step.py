@@ -37,9 +37,13 @@ def main() -> None:
         options.encoder, num_classes=options.classes, image_size=options.size, weights="random"
     ).to(device)
     segmenter.train()
-    bare = timm.create_model(options.encoder, pretrained=False, num_classes=0, img_size=options.size).to(device)
+    bare = timm.create_model(options.encoder, pretrained=False, num_classes=0, img_size=options.size).to(
+        device
+    )
     bare.train()
-    images = torch.randint(0, 256, (options.batch, 3, options.size, options.size), dtype=torch.uint8, device=device)
+    images = torch.randint(
+        0, 256, (options.batch, 3, options.size, options.size), dtype=torch.uint8, device=device
+    )
     labels = torch.randint(0, options.classes, (options.batch, options.size, options.size), dtype=torch.uint8)
     targets = tuple(Targets(label.to(device)) for label in labels)
     criterion = PixelCriterion()

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vfmseg.runs.load import load
     from vfmseg.models.build import build
     from vfmseg.runs.fit import fit
+    from vfmseg.runs.load import load
     from vfmseg.runs.validate import validate
 
 __all__ = ["build", "fit", "load", "validate"]

@@ -76,7 +76,8 @@ class Batch:
             return None if tensor is None else change(tensor)
 
         targets = tuple(
-            Targets(change(t.id_map), changed(t.segment_classes), changed(t.segment_is_crowd)) for t in self.targets
+            Targets(change(t.id_map), changed(t.segment_classes), changed(t.segment_is_crowd))
+            for t in self.targets
         )
         return Batch(change(self.images), targets, self.names)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
 from support.archives import write_ade20k
 from support.tiny import tiny_recipe
-
 from vfmseg.cli.program import main
 
 
@@ -51,7 +51,9 @@ def _folder(root: Path, count: int = 2) -> Path:
         for number in range(count):
             rng = np.random.default_rng(number)
             name = f"{split}{number}"
-            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(root / "images" / split / f"{name}.jpg")
+            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(
+                root / "images" / split / f"{name}.jpg"
+            )
             mask = np.zeros((48, 64), np.uint8)
             mask[:, 32:] = 1
             Image.fromarray(mask).save(root / "masks" / split / f"{name}.png")
@@ -98,7 +100,9 @@ def test_corrupt_jpeg__names_the_file_and_the_way_out(wrong: _Wrong, tmp_path: P
     assert "train0.jpg" in said
 
 
-def test_corrupt_jpeg__is_left_out_on_request_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_corrupt_jpeg__is_left_out_on_request_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = _folder(tmp_path / "data", count=3)
     picture = root / "images" / "train" / "train0.jpg"
     picture.write_bytes(picture.read_bytes()[:200])
@@ -127,6 +131,7 @@ def test_label_id_that_no_class_has(wrong: _Wrong, tmp_path: Path) -> None:
     assert "7" in said
 
 
+@pytest.mark.filterwarnings("ignore:.*no labelled pixel")
 def test_all_void_images__train_without_a_nan(tmp_path: Path) -> None:
     root = _folder(tmp_path / "data")
     Image.fromarray(np.full((48, 64), 255, np.uint8)).save(root / "masks" / "train" / "train0.png")
@@ -173,8 +178,15 @@ def test_encoder_that_is_no_plain_vit(wrong: _Wrong) -> None:
 
 def test_offline_hub__says_what_to_do(tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(yaml.safe_dump(tiny_recipe(encoder={"name": "dinov2-s", "weights": "pretrained", "overrides": {}})))
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "VFMSEG_CACHE": str(tmp_path)}
+    recipe.write_text(
+        yaml.safe_dump(tiny_recipe(encoder={"name": "dinov2-s", "weights": "pretrained", "overrides": {}}))
+    )
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "hub"),
+        "VFMSEG_CACHE": str(tmp_path),
+    }
     words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(tmp_path / "run")]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 2, done.stderr
@@ -232,11 +244,17 @@ def test_predict__corrupt_image_does_not_end_the_work(
     assert "There is no file or folder" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="needs root to mount a tiny file system")
-def test_disk_full__one_error_and_a_run_that_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    shutil.which("mount") is None or os.geteuid() != 0, reason="needs root to mount a tiny file system"
+)
+def test_disk_full__one_error_and_a_run_that_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("this machine does not allow mounts")
     try:

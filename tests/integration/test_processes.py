@@ -6,16 +6,26 @@ from pathlib import Path
 
 import torch
 import yaml
-from support.tiny import tiny_recipe
 
 import vfmseg
+from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 
 
 def test_two_gloo_processes__equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tiny_recipe(data={"batch_size": 2})))
-    words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(tmp_path / "two"), "--no_report"]
+    words = [
+        sys.executable,
+        "-m",
+        "vfmseg",
+        "fit",
+        "-c",
+        str(recipe),
+        "--out",
+        str(tmp_path / "two"),
+        "--no_report",
+    ]
     words += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.archives import write_ade20k, write_cityscapes, write_gta5, write_pascal_voc
 
+from support.archives import write_ade20k, write_cityscapes, write_gta5, write_pascal_voc
 from vfmseg.cli.program import main, split_recipe_words
 from vfmseg.cli.recipe_options import read
 from vfmseg.models.checkpoint import read_header

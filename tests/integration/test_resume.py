@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.tiny import tiny_recipe
 
 import vfmseg
+from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 from vfmseg.training.callbacks.history import read_rows
 
@@ -35,7 +35,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
 
 def _start(folder: Path, recipe: Path) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(folder), "--no_report"]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def _wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:

@@ -46,7 +46,9 @@ def segmenter(golden: dict[str, Tensor]) -> Segmenter:
     )
     state = {_ours(k.removeprefix("state/")): v for k, v in golden.items() if k.startswith("state/")}
     constants = ("pixel_mean", "pixel_std", "mean", "std")
-    load_into(built, {k: v for k, v in state.items() if k.rpartition(".")[2] not in constants}, source=GOLDEN.name)
+    load_into(
+        built, {k: v for k, v in state.items() if k.rpartition(".")[2] not in constants}, source=GOLDEN.name
+    )
     return built.eval()
 
 
@@ -65,7 +67,9 @@ def test_training__logits_loss_and_gradients(golden: dict[str, Tensor], segmente
         torch.testing.assert_close(parameters[_ours(name)].grad, gradient, rtol=1e-3, atol=1e-3)
 
 
-def test_evaluation__windows_logits_confusion_and_iou(golden: dict[str, Tensor], segmenter: Segmenter) -> None:
+def test_evaluation__windows_logits_confusion_and_iou(
+    golden: dict[str, Tensor], segmenter: Segmenter
+) -> None:
     confusion = ConfusionMatrix(6)
     for index in range(3):
         image = golden[f"eval/image/{index}"]
@@ -87,7 +91,10 @@ def test_image_average__is_the_published_batch_of_one_accumulated(
     targets = tuple(Targets(golden[f"train/pixel_targets/{i}"]) for i in range(2))
     parameter = segmenter.encoder.blocks[0].attn.qkv.weight
     gradients = []
-    for batches, criterion in (([slice(0, 1), slice(1, 2)], PixelCriterion(average="batch")), ([slice(0, 2)], PixelCriterion())):
+    for batches, criterion in (
+        ([slice(0, 1), slice(1, 2)], PixelCriterion(average="batch")),
+        ([slice(0, 2)], PixelCriterion()),
+    ):
         segmenter.zero_grad()
         for part in batches:
             loss, _ = criterion(segmenter(images[part]), targets[part])

@@ -9,8 +9,12 @@ TAKES_RECIPE_KEYS = True
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("--out", metavar="DIR", default="demo", help="where everything is written (default: demo)")
-    parser.epilog = "Recipe keys (`vfmseg fit --help`) change what is fitted: vfmseg demo --training.steps 600"
+    parser.add_argument(
+        "--out", metavar="DIR", default="demo", help="where everything is written (default: demo)"
+    )
+    parser.epilog = (
+        "Recipe keys (`vfmseg fit --help`) change what is fitted: vfmseg demo --training.steps 600"
+    )
 
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
@@ -49,5 +53,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         files.append(ImageFile(picture, stem))
     predict_files(load(out / "checkpoints" / "best"), files, out / "out", overwrite=True)
     print(f"overlays: {out}/out/overlays")
-    print(f"Look at {out}/report.html; then try your own images: vfmseg fit -c configs/folder_linear_semantic.yaml")
+    print(
+        f"Look at {out}/report.html; then try your own images: vfmseg fit -c configs/folder_linear_semantic.yaml"
+    )
     return 0

@@ -29,9 +29,15 @@ def parse_overrides(words: list[str]) -> tuple[dict[str, Any], list[str]]:
             )
         name, equals, text = word[2:].partition("=")
         if not equals:
-            if position < len(words) and words[position] == "-" and _is_value(words[position + 1 : position + 2]):
+            if (
+                position < len(words)
+                and words[position] == "-"
+                and _is_value(words[position + 1 : position + 2])
+            ):
                 # one of the published command lines has a stray dash here
-                notes.append(f"--{name}: the lone '-' before {words[position + 1]!r} is taken as a slip and left out")
+                notes.append(
+                    f"--{name}: the lone '-' before {words[position + 1]!r} is taken as a slip and left out"
+                )
                 position += 1
             if _is_value(words[position : position + 1]):
                 text = words[position]

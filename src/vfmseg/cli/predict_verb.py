@@ -12,7 +12,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("checkpoint", help="a run folder, a checkpoint folder or a model file")
     parser.add_argument("inputs", nargs="+", help="images and folders")
-    parser.add_argument("--out", metavar="DIR", required=True, help="where to write masks/, overlays/, confidence/")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="where to write masks/, overlays/, confidence/"
+    )
     parser.add_argument("--no_confidence", action="store_true", help="write no confidence maps")
     parser.add_argument("--no_overlay", action="store_true", help="write no overlays")
     parser.add_argument(

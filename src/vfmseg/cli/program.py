@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         self.own_options: set[str] = set()
         super().__init__(**{"allow_abbrev": False, **settings})
 
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Add an argument and remember its names."""
         self.own_options.update(name for name in names if name.startswith("-"))
         return super().add_argument(*names, **settings)
@@ -56,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    # Threads of torch's CPU kernels wait for each other by spinning. Where a loader worker or another program
+    # wants the same core, a step then takes ten times as long; waiting asleep costs next to nothing.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return _run(words)
@@ -85,7 +88,8 @@ def _run(words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_options(parser)
-    own, recipe_words = words[1:], []
+    own = words[1:]
+    recipe_words: list[str] = []
     if module.TAKES_RECIPE_KEYS:
         own, recipe_words = split_recipe_words(own, parser.own_options)
     options, rest = parser.parse_known_args(own)
@@ -117,7 +121,9 @@ def split_recipe_words(words: list[str], own_options: set[str]) -> tuple[list[st
 
 def _without_verb(words: list[str]) -> int:
     if words and not words[0].startswith("-"):
-        raise RecipeError(f"There is no verb {words[0]!r}.{nearest(words[0], VERBS)} Known: {', '.join(VERBS)}.")
+        raise RecipeError(
+            f"There is no verb {words[0]!r}.{nearest(words[0], VERBS)} Known: {', '.join(VERBS)}."
+        )
     top = Parser(prog="vfmseg", description="Any vision foundation model becomes a segmentation model.")
     top.usage = "vfmseg VERB [options]"
     top.epilog = "verbs:\n" + "\n".join(f"  {name:11} {line}" for name, line in VERBS.items())

@@ -20,7 +20,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, required: bool) -> No
     parser.epilog = _keys_help()
 
 
-def read(config: str | None, words: list[str], *, extra: dict[str, object] | None = None) -> LoadedRecipe | None:
+def read(
+    config: str | None, words: list[str], *, extra: dict[str, object] | None = None
+) -> LoadedRecipe | None:
     """Return the recipe with the options laid over it, or None where no recipe was given.
 
     Raises:
@@ -46,7 +48,11 @@ def _keys_help() -> str:
     for key, (default, documentation) in keys().items():
         lines.append(f"  --{key}  [{default}]")
         lines += textwrap.wrap(documentation, 96, initial_indent="      ", subsequent_indent="      ")
-    lines += ["", f"  --{RANDOM_WEIGHTS}", "      build any model without its weights (encoder.weights random)"]
+    lines += [
+        "",
+        f"  --{RANDOM_WEIGHTS}",
+        "      build any model without its weights (encoder.weights random)",
+    ]
     lines += ["", "options of the published programs and what they mean here:"]
     lines += [f"  --{name}: {meaning}" for name, (meaning, _) in ALIASES.items()]
     return "\n".join(lines)

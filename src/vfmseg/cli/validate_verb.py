@@ -13,7 +13,9 @@ TAKES_RECIPE_KEYS = True
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("checkpoint", nargs="?", help="a run folder, a checkpoint folder or a model file")
-    parser.add_argument("--ckpt_path", metavar="CHECKPOINT", help="the same, as the published programs have it")
+    parser.add_argument(
+        "--ckpt_path", metavar="CHECKPOINT", help="the same, as the published programs have it"
+    )
     parser.add_argument("--split", default="val", help="which split of the data (default: val)")
     parser.add_argument("--out", metavar="DIR", help="write result.json and validation.json there")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
@@ -31,7 +33,6 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     if loaded is None:
         from vfmseg.cli.aliases import translate
         from vfmseg.cli.options import parse_overrides
-
         from vfmseg.runs.validate import recipe_of
 
         found, notes = parse_overrides(words)
@@ -54,11 +55,17 @@ def _table(scores, majority: float) -> str:  # type: ignore[no-untyped-def] # th
     for index, name in enumerate(scores.names):
         cells = [_cell(column[index]) for column in columns]
         lines.append(f"{name:{width}}  {cells[0]:>7}  {cells[1]:>7}  {cells[2]:>11}  {cells[3]:>8}")
-    means = [_cell(v) for v in (scores.miou, scores.mean_f1, scores.mean_precision, scores.mean_class_accuracy)]
+    means = [
+        _cell(v) for v in (scores.miou, scores.mean_f1, scores.mean_precision, scores.mean_class_accuracy)
+    ]
     lines.append(f"{'mean':{width}}  {means[0]:>7}  {means[1]:>7}  {means[2]:>11}  {means[3]:>8}")
-    lines.append(f"pixel accuracy {_cell(scores.pixel_accuracy)} %; majority class everywhere: mIoU {_cell(majority)} %")
+    lines.append(
+        f"pixel accuracy {_cell(scores.pixel_accuracy)} %; majority class everywhere: mIoU {_cell(majority)} %"
+    )
     if scores.absent_classes:
-        lines.append(f"in neither truth nor prediction, so left out of the means: {', '.join(scores.absent_classes)}")
+        lines.append(
+            f"in neither truth nor prediction, so left out of the means: {', '.join(scores.absent_classes)}"
+        )
     return "\n".join(lines)
 
 

@@ -36,7 +36,9 @@ def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
         if given.is_dir():
             inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
-                raise DataError(f"{given} holds no image; looked for {', '.join(SUFFIXES)} down to the last subfolder.")
+                raise DataError(
+                    f"{given} holds no image; looked for {', '.join(SUFFIXES)} down to the last subfolder."
+                )
             found += [ImageFile(p, p.relative_to(given).with_suffix("").as_posix()) for p in inside]
         elif given.is_file():
             found.append(ImageFile(given, given.stem))

@@ -42,7 +42,9 @@ class Predictor:
             self.device = torch.device(chosen)
             self.segmenter = segmenter.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise ResourceError(f"The device {chosen!r} cannot be used ({error}). Use --device cpu.") from None
+            raise ResourceError(
+                f"The device {chosen!r} cannot be used ({error}). Use --device cpu."
+            ) from None
         self.label_space = label_space
 
     @property

@@ -50,9 +50,13 @@ def build(
         WeightsError, HubError: the weights cannot be had or do not fit.
     """
     if decoder not in DECODERS:
-        raise RecipeError(f"Unknown decoder {decoder!r}.{nearest(decoder, DECODERS)} Known: {', '.join(DECODERS)}.")
+        raise RecipeError(
+            f"Unknown decoder {decoder!r}.{nearest(decoder, DECODERS)} Known: {', '.join(DECODERS)}."
+        )
     if tuning not in TUNINGS:
-        raise RecipeError(f"Unknown tuning {tuning!r}.{nearest(tuning, TUNINGS)} Known: {', '.join(TUNINGS)}.")
+        raise RecipeError(
+            f"Unknown tuning {tuning!r}.{nearest(tuning, TUNINGS)} Known: {', '.join(TUNINGS)}."
+        )
     if num_classes < 1:
         raise RecipeError(f"num_classes is {num_classes}; a segmenter needs at least one class.")
     if seed is not None:
@@ -68,7 +72,9 @@ def build(
     )
     if seed is not None:  # the decoder starts alike whether the encoder's weights were drawn or read
         torch.manual_seed(seed + 1)
-    return Segmenter(built, build_tuning(tuning), _decoder(decoder, built.embed_dim, num_classes, decoder_options))
+    return Segmenter(
+        built, build_tuning(tuning), _decoder(decoder, built.embed_dim, num_classes, decoder_options)
+    )
 
 
 def _decoder(name: str, encoder_dim: int, num_classes: int, options: Mapping[str, int] | None) -> Decoder:

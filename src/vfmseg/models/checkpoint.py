@@ -98,7 +98,9 @@ class writing:  # noqa: N801 - reads as a word in a with statement
                 "Free some space, or choose another disk with --out, and go on with --resume."
             ) from error
         if isinstance(error, OSError | SafetensorError):
-            raise ResourceError(f"{self.folder} could not be written: {text}. Choose another --out.") from error
+            raise ResourceError(
+                f"{self.folder} could not be written: {text}. Choose another --out."
+            ) from error
 
 
 def find_model_file(path: str | Path) -> Path:
@@ -140,7 +142,9 @@ def read_header(path: str | Path) -> CheckpointHeader:
         with safe_open(file, "pt") as opened:
             raw = (opened.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read as safetensors ({error}); it may be cut short.") from None
+        raise CheckpointError(
+            f"{file} cannot be read as safetensors ({error}); it may be cut short."
+        ) from None
     if raw is None:
         raise CheckpointError(
             f"{file} was not written by vfmseg: its header has no recipe and no classes. To start from its weights "
@@ -168,7 +172,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         with safe_open(file, "pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read as safetensors ({error}); it may be cut short.") from None
+        raise CheckpointError(
+            f"{file} cannot be read as safetensors ({error}); it may be cut short."
+        ) from None
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], *, source: str | Path) -> None:

@@ -18,4 +18,6 @@ class ParameterCount:
 def count_parameters(module: nn.Module) -> ParameterCount:
     """Count each parameter once, shared ones too."""
     parameters = list(module.parameters())
-    return ParameterCount(sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
+    return ParameterCount(
+        sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+    )

@@ -20,18 +20,15 @@ from vfmseg.models.checkpoint import CheckpointHeader, load_into, read_header, r
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.summary import count_parameters
 from vfmseg.runs.assemble import (
-    Machine,
     Say,
     build_criterion,
     build_data,
-    build_loggers,
     build_model,
     build_module,
-    build_trainer,
     open_splits,
-    settle_machine,
 )
 from vfmseg.runs.folder import RECIPE_FILE, environment, prepare, typed_command, write_json
+from vfmseg.runs.machine import Machine, build_loggers, build_trainer, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, in_steps
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree, recipe_yaml
 from vfmseg.tasks.semantic import HEADLINE
@@ -127,8 +124,7 @@ def fit(
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(resume_file) if resume_file else None)
         if module.validation is None or module.validation.step != trainer.global_step:
-            if trainer.global_step:  # a resumed run that was already done has no loaders of its own
-                trainer.validate(module, datamodule=data, verbose=False)
+            trainer.validate(module, datamodule=data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise ResourceError(
             f"The GPU has too little memory for data.batch_size {chosen.data.batch_size}: {error}. Halve it (the "
@@ -152,7 +148,9 @@ def default_folder(loaded: LoadedRecipe) -> Path:
 def _resume_file(folder: Path, recipe: Recipe, say: Say) -> Path | None:
     """Return what to resume from, after saying what differs; None where the run has not saved yet."""
     if not (folder / RECIPE_FILE).is_file():
-        raise CheckpointError(f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume.")
+        raise CheckpointError(
+            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
+        )
     before = recipe_tree(read_recipe(folder / RECIPE_FILE).recipe)
     for difference in _differences(before, recipe_tree(recipe)):
         say(f"resume: {difference}")
@@ -216,7 +214,9 @@ class _Callbacks:
         training = recipe.training
         average = WeightAverage(ema_decay(training.ema, training.steps)) if training.ema else None
         tree = recipe_tree(recipe)
-        mean, std = (tuple(float(v) for v in b.flatten()) for b in (segmenter.encoder.mean, segmenter.encoder.std))
+        mean, std = (
+            tuple(float(v) for v in b.flatten()) for b in (segmenter.encoder.mean, segmenter.encoder.std)
+        )
 
         def describe(step: int, metrics: dict[str, float | None]) -> CheckpointHeader:
             return CheckpointHeader(tree, label_space, mean, std, step, metrics)
@@ -263,7 +263,7 @@ def _result(
     assert module.validation is not None
     scores = module.validation.scores
     parameters = count_parameters(segmenter)
-    rates = [row["images_per_s"] for row in callbacks.history.rows if row.get("images_per_s")]
+    rates = [rate for row in callbacks.history.rows if (rate := row.get("images_per_s")) is not None]
     return {
         "encoder": recipe.encoder.name,
         "tuning": recipe.tuning.method,

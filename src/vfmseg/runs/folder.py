@@ -29,7 +29,16 @@ _WRITTEN = (
     "classes.csv",
     "confusion.csv",
 )
-_VERSIONS = ("vfmseg", "torch", "torchvision", "timm", "transformers", "lightning", "numpy", "opencv-python-headless")
+_VERSIONS = (
+    "vfmseg",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "lightning",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -42,7 +51,9 @@ def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """
     holds_run = (folder / RECIPE_FILE).exists()
     if resume and not holds_run:
-        raise CheckpointError(f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume.")
+        raise CheckpointError(
+            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
+        )
     if holds_run and not (resume or overwrite):
         raise RecipeError(
             f"{folder} already holds a run. Go on with it (--resume), replace it (--overwrite), "
@@ -90,7 +101,10 @@ def _commit() -> str | None:
     """Return the commit of the checkout vfmseg runs from, or None where it is not one."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -101,7 +115,9 @@ def typed_command() -> str:
     """Return the command line as typed, the program by its name only."""
     import shlex
 
-    return shlex.join(["vfmseg" if Path(sys.argv[0]).name in ("vfmseg", "__main__.py") else sys.argv[0], *sys.argv[1:]])
+    return shlex.join(
+        ["vfmseg" if Path(sys.argv[0]).name in ("vfmseg", "__main__.py") else sys.argv[0], *sys.argv[1:]]
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -165,7 +165,8 @@ class TrainingRecipe:
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """Inner precision of 32-bit matrix products (torch.set_float32_matmul_precision)."""
     loss_average: Literal["image", "batch"] = "image"
-    """`image`: every image weighs the same, so the result does not depend on how a batch is split; `batch`: every pixel or mask of a micro-batch does."""
+    """`image`: every image weighs the same, so the result does not depend on how a batch is split; `batch`: every
+    pixel or mask of a micro-batch does."""
     class_weights: Literal["none", "auto"] | list[PositiveFloat] = "none"
     """`auto`: rare classes weigh more (1/√share, seen on training labels); or one weight a class. Linear decoder only."""
     ema: Fraction = 0.0

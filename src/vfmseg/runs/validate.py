@@ -20,12 +20,11 @@ from vfmseg.runs.assemble import (
     build_data,
     build_model,
     build_module,
-    build_trainer,
     open_split,
-    settle_machine,
 )
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import write_json
+from vfmseg.runs.machine import build_trainer, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.training.callbacks.pictures import write_validation

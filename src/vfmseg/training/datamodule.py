@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.training.stream import AugmentedStream, SampleSource, ShardSampler, StreamSampler, Transform
 from vfmseg.types import Batch, Sample
 
@@ -31,7 +32,7 @@ class SegmentationData(pl.LightningDataModule):
     def __init__(
         self,
         train: SampleSource | None,
-        val: SampleSource,
+        val: SegmentationDataset,
         *,
         transform: Transform,
         collate: Callable[[Sequence[Sample]], Batch],
@@ -50,9 +51,10 @@ class SegmentationData(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Sample]:
         """Return the endless loader, starting where the restored trainer stands."""
-        assert self.trainer is not None and self.train is not None
+        assert self.trainer is not None
+        assert self.train is not None
         sampler = StreamSampler(
             self.batch_size,
             rank=self.trainer.global_rank,
@@ -69,10 +71,12 @@ class SegmentationData(pl.LightningDataModule):
             worker_init_fn=quiet_worker,
         )
 
-    def val_dataloader(self) -> DataLoader[list[Sample]]:
+    def val_dataloader(self) -> DataLoader[Sample]:
         """Return the loader of this process's share of the validation split, one image at a time."""
         assert self.trainer is not None
-        sampler = ShardSampler(len(self.val), rank=self.trainer.global_rank, world_size=self.trainer.world_size)
+        sampler = ShardSampler(
+            len(self.val), rank=self.trainer.global_rank, world_size=self.trainer.world_size
+        )
         return DataLoader(
             self.val,
             batch_size=1,

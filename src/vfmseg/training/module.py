@@ -22,7 +22,8 @@ from vfmseg.training.param_groups import parameter_groups
 from vfmseg.training.schedule import polynomial_decay
 from vfmseg.types import Batch, Output, Sample, SemanticMap, Targets
 
-Criterion = Callable[[Output, tuple[Targets, ...]], tuple[Tensor, dict[str, Tensor]]]
+Criterion = Callable[[Any, tuple[Targets, ...]], tuple[Tensor, dict[str, Tensor]]]
+"""A decoder's output, of the kind this criterion is for, and targets in; the loss and its named parts out."""
 Predict = Callable[[Callable[[Tensor], Output], Sequence[Tensor]], list[SemanticMap]]
 
 
@@ -130,7 +131,9 @@ class SegmentationModule(pl.LightningModule):
         if not self.train_losses:
             return {}
         keys = self.train_losses[0].keys()
-        means = {key: float(torch.stack([one[key] for one in self.train_losses]).float().mean()) for key in keys}
+        means = {
+            key: float(torch.stack([one[key] for one in self.train_losses]).float().mean()) for key in keys
+        }
         self._refuse_if_diverged(means["loss"])
         self.train_losses.clear()
         return means
@@ -157,7 +160,8 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: list[Sample], batch_idx: int) -> None:
         """Predict the images of one batch at their own sizes and count them."""
-        assert self._confusion is not None and self.trainer is not None
+        assert self._confusion is not None
+        assert self.trainer is not None
         images = [sample.image.to(self.device, non_blocking=True) for sample in batch]
         maps = self.predict(self.segmenter, images)
         for sample, found in zip(batch, maps, strict=True):
@@ -190,7 +194,10 @@ class SegmentationModule(pl.LightningModule):
         """Return the factor on every group's peak rate during optimiser step ``step`` (0-based)."""
         settings = self.optimizer_settings
         return polynomial_decay(
-            step, total_steps=settings.total_steps, power=settings.poly_power, warmup_steps=settings.warmup_steps
+            step,
+            total_steps=settings.total_steps,
+            power=settings.poly_power,
+            warmup_steps=settings.warmup_steps,
         )
 
     def configure_optimizers(self) -> Any:

@@ -21,7 +21,9 @@ from vfmseg.models.checkpoint import (
 from vfmseg.types import LabelSpace
 
 _SPACE = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True))
-_HEADER = CheckpointHeader({"seed": 3}, _SPACE, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), 7, {"val/miou": 0.5, "val/iou/car": None})
+_HEADER = CheckpointHeader(
+    {"seed": 3}, _SPACE, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), 7, {"val/miou": 0.5, "val/iou/car": None}
+)
 
 
 def test_save_model__comes_back_whole(tmp_path: Path) -> None:
@@ -45,13 +47,17 @@ def test_find_model_file__takes_the_best_of_a_run(tmp_path: Path) -> None:
 def test_find_model_file__missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"There is no checkpoint at .*nowhere. Give a run folder"):
         find_model_file(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=r"holds no model: looked for model.safetensors, checkpoints/best"):
+    with pytest.raises(
+        CheckpointError, match=r"holds no model: looked for model.safetensors, checkpoints/best"
+    ):
         find_model_file(tmp_path)
 
 
 def test_read_header__of_another_program(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="was not written by vfmseg: its header has no recipe and no classes"):
+    with pytest.raises(
+        CheckpointError, match="was not written by vfmseg: its header has no recipe and no classes"
+    ):
         read_header(tmp_path)
 
 
@@ -60,7 +66,7 @@ def test_read__of_a_file_that_is_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-50])
     for read in (read_header, read_tensors):
-        with pytest.raises(CheckpointError, match="cannot be read as safetensors .*may be cut short"):
+        with pytest.raises(CheckpointError, match=r"cannot be read as safetensors .*may be cut short"):
             read(tmp_path)
 
 
@@ -76,14 +82,23 @@ def test_load_into__names_both_lists(tmp_path: Path) -> None:
 
 def test_writing__disk_full_leaves_what_was_there_and_no_partial_file(tmp_path: Path) -> None:
     save_model(tmp_path, nn.Linear(1, 1), _HEADER)
-    with pytest.raises(ResourceError, match=r"The disk is full: .* What was saved there before is untouched"), writing(tmp_path):
-        (tmp_path / "model.safetensors.partial").write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail_halfway() -> None:
+        with writing(tmp_path):
+            (tmp_path / "model.safetensors.partial").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(ResourceError, match=r"The disk is full: .* What was saved there before is untouched"):
+        fail_halfway()
     assert read_header(tmp_path) == _HEADER
     assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_writing__a_really_full_device(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="The disk is full"), writing(tmp_path), open("/dev/full", "wb") as file:
+    with (
+        pytest.raises(ResourceError, match="The disk is full"),
+        writing(tmp_path),
+        open("/dev/full", "wb") as file,
+    ):
         torch.save({"a": torch.zeros(100_000)}, file)

@@ -12,7 +12,9 @@ def test_polynomial_decay__is_torchs_polynomial_lr() -> None:
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=12, power=0.9)
     for step in range(15):
         expected = optimizer.param_groups[0]["lr"]
-        assert 0.3 * polynomial_decay(step, total_steps=12, power=0.9) == pytest.approx(expected, rel=1e-12, abs=0)
+        assert 0.3 * polynomial_decay(step, total_steps=12, power=0.9) == pytest.approx(
+            expected, rel=1e-12, abs=0
+        )
         optimizer.step()
         schedule.step()
 

@@ -32,7 +32,9 @@ def test_index_at__every_epoch_shows_every_sample_once(length: int, seed: int, e
 
 def test_index_at__epochs_and_seeds_differ_in_order() -> None:
     orders = {
-        tuple(index_at(epoch * 20 + place, 20, seed) for place in range(20)) for epoch in (0, 1) for seed in (0, 1)
+        tuple(index_at(epoch * 20 + place, 20, seed) for place in range(20))
+        for epoch in (0, 1)
+        for seed in (0, 1)
     }
     assert len(orders) == 4
 

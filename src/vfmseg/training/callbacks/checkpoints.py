@@ -27,7 +27,9 @@ RESUME_FILE = "trainer.ckpt"
 class SafeCheckpointIO(CheckpointIO):
     """Writes resume files atomically and reads them without running anything that is pickled in them."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
         """Write beside ``path`` and swap in."""
         target = Path(path)
         with writing(target.parent):

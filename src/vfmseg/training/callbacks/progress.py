@@ -36,7 +36,9 @@ class Progress(StepCallback):
         super().on_train_start(trainer, pl_module)
         self._started = (time.perf_counter(), trainer.global_step)
         if self.shown and trainer.is_global_zero and sys.stderr.isatty():
-            self._bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, unit="step", dynamic_ncols=True)
+            self._bar = tqdm(
+                total=trainer.max_steps, initial=trainer.global_step, unit="step", dynamic_ncols=True
+            )
 
     def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
         """Advance the bar, or print a line every ten seconds."""
@@ -50,7 +52,9 @@ class Progress(StepCallback):
             self._last_line = time.perf_counter()
             started, first = self._started
             left = (time.perf_counter() - started) / max(1, step - first) * (trainer.max_steps - step)
-            print(f"step {step}/{trainer.max_steps}  {facts}  {_clock(left)} left", file=sys.stderr, flush=True)
+            print(
+                f"step {step}/{trainer.max_steps}  {facts}  {_clock(left)} left", file=sys.stderr, flush=True
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Name the outcome of a validation."""
@@ -72,7 +76,9 @@ class Progress(StepCallback):
         """Close the bar."""
         self._close()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         """Close the bar, so that the error stands on a line of its own."""
         self._close()
 

@@ -1,0 +1,153 @@
+"""What a recipe asks of the machine in, devices, precision, accumulation, trainer and loggers out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
+
+from vfmseg.errors import RecipeError, ResourceError
+from vfmseg.runs.assemble import Say
+from vfmseg.runs.recipe import Recipe, in_steps
+from vfmseg.runs.recipe_reader import recipe_tree
+from vfmseg.training.callbacks.checkpoints import SafeCheckpointIO
+
+
+@dataclass(frozen=True)
+class Machine:
+    """On what a run runs, as settled from the recipe and what there is."""
+
+    accelerator: str
+    devices: int | list[int]
+    num_devices: int
+    """Over all nodes."""
+    precision: str
+    accumulate: int
+    """Micro-batches an optimiser step."""
+
+
+def settle_machine(recipe: Recipe, say: Say) -> Machine:
+    """Decide devices, precision and accumulation before anything is loaded.
+
+    Raises:
+        ResourceError: a device was asked for that is not there.
+        RecipeError: the effective batch cannot be reached.
+    """
+    trainer = recipe.trainer
+    has_gpu = torch.cuda.is_available()
+    if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
+        raise ResourceError(
+            f"trainer.accelerator is {trainer.accelerator}, but torch {torch.__version__} sees no GPU. Use "
+            "--trainer.accelerator cpu, or install a torch build for your GPU and driver."
+        )
+    if trainer.accelerator == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError(
+            "trainer.accelerator is mps, but this machine has none. Use --trainer.accelerator cpu."
+        )
+    mps = trainer.accelerator == "mps" or (
+        trainer.accelerator == "auto" and not has_gpu and torch.backends.mps.is_available()
+    )
+    accelerator = "cuda" if has_gpu and trainer.accelerator != "cpu" else "mps" if mps else "cpu"
+    devices: int | list[int]
+    if accelerator == "cuda":
+        there = torch.cuda.device_count()
+        devices = there if trainer.devices == "auto" else trainer.devices
+        wanted = max(devices) + 1 if isinstance(devices, list) else devices
+        if wanted > there:
+            raise ResourceError(
+                f"trainer.devices is {trainer.devices}, but there are {there} GPUs (0..{there - 1})."
+            )
+    elif isinstance(trainer.devices, list) or trainer.devices == "auto":
+        devices = len(trainer.devices) if isinstance(trainer.devices, list) else 1
+    else:
+        devices = trainer.devices
+    count = (len(devices) if isinstance(devices, list) else devices) * trainer.num_nodes
+    precision: str = recipe.training.precision
+    if precision == "16-mixed" and accelerator == "cpu":
+        say("precision: 16-mixed needs a GPU; using bf16-mixed on this CPU")
+        precision = "bf16-mixed"
+    effective, batch = recipe.training.effective_batch_size, recipe.data.batch_size
+    if effective % (batch * count):
+        fits = [b for b in range(1, effective // count + 1) if effective % (b * count) == 0]
+        advice = f"data.batch_size can be {', '.join(map(str, fits))}" if fits else "use fewer devices"
+        raise RecipeError(
+            f"training.effective_batch_size {effective} is not a multiple of data.batch_size {batch} × {count} "
+            f"device{'s' if count > 1 else ''}; {advice}."
+        )
+    return Machine(accelerator, devices, count, precision, effective // (batch * count))
+
+
+def build_trainer(
+    recipe: Recipe, machine: Machine, *, callbacks: list[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
+    """Build Lightning's Trainer; everything it would decide for itself is decided here."""
+    torch.set_float32_matmul_precision(recipe.training.matmul_precision)
+    quiet_lightning()
+    return pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=recipe.trainer.num_nodes,
+        strategy=recipe.trainer.strategy,
+        precision=machine.precision,
+        max_steps=recipe.training.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=machine.accumulate,
+        val_check_interval=in_steps(recipe.training.validate_every, recipe.training.steps)
+        * machine.accumulate,
+        check_val_every_n_epoch=None,
+        limit_val_batches=recipe.trainer.limit_val_batches,
+        num_sanity_val_steps=0,
+        gradient_clip_val=recipe.training.gradient_clip,
+        callbacks=callbacks,
+        logger=loggers or False,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,
+        plugins=[SafeCheckpointIO()],
+        deterministic="warn" if machine.accelerator == "cpu" else None,
+    )
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's advice about its own settings away from the user: they are set on purpose."""
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+
+
+def build_loggers(recipe: Recipe, folder: Path) -> list[Logger]:
+    """Build what was asked for beside metrics.csv.
+
+    Raises:
+        RecipeError: W&B was asked for and is not installed.
+    """
+    found: list[Logger] = []
+    for name in recipe.training.loggers:
+        if name == "tensorboard":
+            from lightning.pytorch.loggers import TensorBoardLogger
+
+            found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+        else:
+            try:
+                import wandb  # noqa: F401 - only asked whether it is there
+            except ModuleNotFoundError:
+                raise RecipeError(
+                    "training.loggers names wandb, which is not installed: pip install 'vfmseg[wandb]', "
+                    "or leave it out (metrics.csv and TensorBoard hold the same numbers)."
+                ) from None
+            from lightning.pytorch.loggers import WandbLogger
+
+            logger = WandbLogger(project="vfmseg", name=folder.name, save_dir=folder)
+            logger.log_hyperparams(recipe_tree(recipe))
+            found.append(logger)
+    return found
