@@ -198,10 +198,14 @@ def test_weights_that_do_not_fit__show_both_lists(wrong: _Wrong, tmp_path: Path)
     import torch
     from safetensors.torch import save_file
 
-    save_file({"something.weight": torch.zeros(3)}, tmp_path / "odd.safetensors")
+    names = {
+        "patch_embed.proj.weight": torch.zeros(24, 3, 16, 16),
+        "blocks.0.something.weight": torch.zeros(3),
+    }
+    save_file(names, tmp_path / "odd.safetensors")
     said = wrong.fit("--encoder.weights", str(tmp_path / "odd.safetensors"))
-    assert "something.weight" in said
-    assert "blocks.0" in said
+    assert "blocks.0.something.weight" in said
+    assert "blocks.{0-1}.attn.qkv.weight" in said
 
 
 def test_image_size_not_divisible(wrong: _Wrong) -> None:

@@ -34,11 +34,6 @@ ALIASES: dict[str, tuple[str, _Meaning]] = {
     "data.root": ("data.path", _key("data.path")),
     "trainer.max_steps": ("training.steps", _key("training.steps")),
     "trainer.precision": ("training.precision", _key("training.precision")),
-    "trainer.val_check_interval": ("training.validate_every", _key("training.validate_every")),
-    "trainer.accumulate_grad_batches": (
-        "training.effective_batch_size = data.batch_size × this",
-        _key("accumulate"),
-    ),
     "trainer.gradient_clip_val": ("training.gradient_clip", _key("training.gradient_clip")),
     "trainer.enable_progress_bar": ("trainer.progress", _key("trainer.progress")),
     "seed_everything": ("seed", _key("seed")),
@@ -52,16 +47,11 @@ RANDOM_WEIGHTS = "random_weights"
 def translate(options: dict[str, Any]) -> dict[str, Any]:
     """Return dotted recipe keys for options that may carry published names; recipe keys win over aliases."""
     recipe: dict[str, Any] = {}
-    accumulate = None
     for name, value in options.items():
         if name not in ALIASES:
             continue
-        meant = ALIASES[name][1](value)
-        accumulate = meant.pop("accumulate", accumulate)
-        recipe.update(meant)
+        recipe.update(ALIASES[name][1](value))
     recipe.update({name: value for name, value in options.items() if name not in ALIASES})
-    if accumulate is not None:
-        recipe.setdefault("training.effective_batch_size", accumulate * recipe.get("data.batch_size", 1))
     if recipe.pop(RANDOM_WEIGHTS, False):
         recipe["encoder.weights"] = "random"
     return recipe

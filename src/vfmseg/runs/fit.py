@@ -84,6 +84,8 @@ def fit(
         raise CheckpointError(f"There is no run in {out} to resume. Give a run folder as `out`, or a recipe.")
     source = Path(str(out)) / RECIPE_FILE if recipe is None else recipe
     loaded = source if isinstance(source, LoadedRecipe) else read_recipe(source, overrides)
+    if isinstance(source, LoadedRecipe) and overrides:
+        loaded = dataclasses.replace(source, recipe=read_recipe(source.recipe, overrides).recipe)
     for note in loaded.notes:
         say(note)
     chosen = loaded.recipe

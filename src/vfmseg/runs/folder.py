@@ -99,9 +99,12 @@ def environment(command: str) -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the commit of the checkout vfmseg runs from, or None where it is not one."""
+    checkout = Path(__file__).resolve().parents[3]
+    if not (checkout / ".git").exists():
+        return None
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            ["git", "-C", str(checkout), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             timeout=5,

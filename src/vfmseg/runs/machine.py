@@ -123,6 +123,7 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=r"This DataLoader will create .* worker processes.*")
 
 
 def build_loggers(recipe: Recipe, folder: Path) -> list[Logger]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from vfmseg.errors import CheckpointError
+from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.metrics.mean_iou import majority_baseline
 from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
@@ -23,7 +23,7 @@ from vfmseg.runs.assemble import (
     open_split,
 )
 from vfmseg.runs.fit import say_on_stderr
-from vfmseg.runs.folder import write_json
+from vfmseg.runs.folder import RECIPE_FILE, write_json
 from vfmseg.runs.machine import build_trainer, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
@@ -68,11 +68,15 @@ def validate(
         CheckpointError: no checkpoint, or its classes are not the data's.
         VfmsegError: whatever else is wrong.
     """
+    if out is not None and (Path(out) / RECIPE_FILE).exists():
+        raise RecipeError(
+            f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
+        )
     file = find_model_file(checkpoint)
     header = read_header(file)
     own = read_recipe(header.recipe)
     if isinstance(recipe, LoadedRecipe):
-        loaded = recipe
+        loaded = read_recipe(recipe.recipe, overrides, notes=recipe.notes) if overrides else recipe
     elif recipe is None:
         loaded = recipe_of(file, overrides)
     else:

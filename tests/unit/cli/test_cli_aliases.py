@@ -30,8 +30,6 @@ MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("data.root", "/data", {"data.path": "/data"}),
     ("trainer.max_steps", 10, {"training.steps": 10}),
     ("trainer.precision", "32-true", {"training.precision": "32-true"}),
-    ("trainer.val_check_interval", 500, {"training.validate_every": 500}),
-    ("trainer.accumulate_grad_batches", 16, {"training.effective_batch_size": 16}),
     ("trainer.gradient_clip_val", 1.0, {"training.gradient_clip": 1.0}),
     ("trainer.enable_progress_bar", False, {"trainer.progress": False}),
     ("seed_everything", 7, {"seed": 7}),
@@ -65,12 +63,6 @@ def test_translate__recipe_keys_pass_unchanged_and_win() -> None:
 
 def test_translate__unknown_options_are_left_for_the_reader_to_refuse() -> None:
     assert translate({"model.networks": 1}) == {"model.networks": 1}
-
-
-def test_accumulation__counts_the_batch_size_that_was_typed() -> None:
-    typed = {"trainer.accumulate_grad_batches": 4, "data.batch_size": 2}
-    assert translate(typed) == {"data.batch_size": 2, "training.effective_batch_size": 8}
-    assert translate({**typed, "training.effective_batch_size": 3})["training.effective_batch_size"] == 3
 
 
 @pytest.mark.parametrize("rest", [{}, {"model.network.ckpt_path": "a.pth"}, {"encoder.weights": "b.pth"}])

@@ -55,7 +55,7 @@ def test_zip_and_its_description(mine: Path, capsys: pytest.CaptureFixture[str])
 
 def test_known_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     printed = check(f"{write_ade20k(tmp_path)} --split val --data.name ade20k", capsys)
-    assert printed.startswith(f"ADE20K in {tmp_path}: 2 images with labels, 150 classes\n")
+    assert " ".join(printed.split()).startswith(f"ADE20K in {tmp_path}: 2 images with labels, 150 classes")
     assert "train" not in printed.split("WARNING")[0].replace("training", "")
 
 
