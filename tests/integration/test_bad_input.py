@@ -188,7 +188,7 @@ def test_offline_hub__says_what_to_do(tmp_path: Path) -> None:
         "VFMSEG_CACHE": str(tmp_path),
     }
     words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 2, done.stderr
     assert "encoder.weights" in done.stderr
     assert "Traceback" not in done.stderr

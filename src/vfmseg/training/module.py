@@ -118,7 +118,8 @@ class SegmentationModule(pl.LightningModule):
         words = np.random.SeedSequence([self.seed, 2, batch_idx, self.global_rank]).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
         loss, parts = self.criterion(self(batch.images), batch.targets)
-        self.train_losses.append({"loss": loss.detach(), **{k: v.detach() for k, v in parts.items()}})
+        named = parts if len(parts) > 1 else {}  # a single part is the loss itself
+        self.train_losses.append({"loss": loss.detach(), **{k: v.detach() for k, v in named.items()}})
         self.last_batch_names = batch.names
         return loss
 
