@@ -39,7 +39,8 @@ def test_import_contracts__are_kept() -> None:
 def test_import_contracts__place_every_room() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(c for c in contracts if c["name"] == "Data walks one way through the rooms")["layers"]
-    placed = {name.strip().removeprefix("vfmseg.") for layer in layers for name in layer.split("|")}
+    names = {name.strip() for layer in layers for name in layer.split("|")}
+    placed = {name.removeprefix("vfmseg.") for name in names if not name.startswith("(")}  # (room): to come
     package = ROOT / "src" / "vfmseg"
     rooms = {path.parent.name for path in package.glob("*/__init__.py")}
     files = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
