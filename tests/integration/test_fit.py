@@ -1,5 +1,6 @@
 """One run from recipe to predictions, and what may be chosen on the way."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import vfmseg
 from support.tiny import tiny_recipe
@@ -66,6 +68,14 @@ def test_load__needs_nothing_but_the_checkpoint(run: Path, tmp_path: Path) -> No
     assert 0 < float(found.confidence.min()) <= float(found.confidence.max()) <= 1
     written = found.save(tmp_path / "out", "a/b")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / written["mask"])), found.semantic)
+
+
+def test_load__does_not_depend_on_keys_that_say_nothing_of_the_model(run: Path, tmp_path: Path) -> None:
+    header = read_header(run)
+    older = dataclasses.replace(header, recipe={**header.recipe, "data": {"key_of_another_version": 1}})
+    tensors = read_tensors(run)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"vfmseg": json.dumps(older.as_dict())})
+    assert vfmseg.load(tmp_path).names == header.label_space.names
 
 
 def test_fit__same_seed_same_weights_and_another_seed_others(run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.metrics.mean_iou import majority_baseline
 from vfmseg.metrics.scores import SegmentationScores
-from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
+from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import (
     Say,
@@ -74,7 +74,6 @@ def validate(
         )
     file = find_model_file(checkpoint)
     header = read_header(file)
-    own = read_recipe(header.recipe)
     if isinstance(recipe, LoadedRecipe):
         loaded = read_recipe(recipe.recipe, overrides, notes=recipe.notes) if overrides else recipe
     elif recipe is None:
@@ -88,8 +87,8 @@ def validate(
     val = open_split(chosen, split)
     refuse_other_classes(header.label_space, val.label_space, file)
     say(f"validate: {file} (step {header.step}) on {len(val)} images of {chosen.data.name} ({split})")
-    segmenter = restore(file)
-    module = build_module(own.recipe, segmenter, build_criterion(own.recipe, val, say), val.label_space.names)
+    segmenter, own = restore(file), model_recipe(header)
+    module = build_module(own, segmenter, build_criterion(own, val, say), val.label_space.names)
     trainer = build_trainer(chosen, machine, callbacks=[], loggers=[])
     trainer.validate(module, datamodule=build_data(chosen, None, val), verbose=False)
     found = module.validation
@@ -120,6 +119,16 @@ def recipe_of(
     return read_recipe({**read_header(checkpoint).recipe, "trainer": {}}, overrides, notes=notes)
 
 
+def model_recipe(header: CheckpointHeader) -> Recipe:
+    """Return the part of a checkpoint's recipe that says what the model is; its weights come from the checkpoint.
+
+    The rest (data, training, machine) is left at its defaults: a model must load whatever those keys were called
+    when it was trained.
+    """
+    parts = {name: header.recipe[name] for name in ("encoder", "tuning", "decoder")}
+    return read_recipe({**parts, "encoder": {**parts["encoder"], "weights": "random"}}).recipe
+
+
 def restore(checkpoint: str | Path) -> Segmenter:
     """Build the segmenter of a checkpoint and load its weights; needs nothing but the checkpoint.
 
@@ -128,8 +137,7 @@ def restore(checkpoint: str | Path) -> Segmenter:
     """
     file = find_model_file(checkpoint)
     header = read_header(file)
-    tree = {**header.recipe, "encoder": {**header.recipe["encoder"], "weights": "random"}}
-    segmenter = build_model(read_recipe(tree).recipe, header.label_space.num_classes)
+    segmenter = build_model(model_recipe(header), header.label_space.num_classes)
     load_into(segmenter, read_tensors(file), source=file)
     return segmenter.eval()
 
