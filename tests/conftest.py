@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on any machine
+settings.load_profile("repeatable")
 
 sys.path.insert(0, str(Path(__file__).parent))
 

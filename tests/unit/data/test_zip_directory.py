@@ -7,7 +7,7 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support.errors import raises
@@ -63,6 +63,7 @@ def test_read_zip_directory__folders_are_no_members():
     st.binary(max_size=40),
 )
 def test_read_zip_directory__any_names_comment_and_prefix(content, comment, prefix):
+    assume(b"PK" not in prefix)  # zipfile itself takes those two bytes for a record of its own
     buffer = io.BytesIO()
     buffer.write(prefix)
     with zipfile.ZipFile(buffer, "a") as archive:
