@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vfmseg.cli.recipe_options import add_recipe_options
 
 if TYPE_CHECKING:
-    from vfmseg.runs.recipe import DataRecipe, LoadedRecipe
+    from vfmseg.runs.recipe import LoadedRecipe
 
 TAKES_RECIPE_KEYS = True
 
@@ -60,7 +60,9 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     for note in loaded.notes:
         print(note, file=sys.stderr)
     data = loaded.recipe.data
-    name, path = _place(data)
+    from vfmseg.runs.data_place import data_place
+
+    name, path = data_place(data)
 
     from vfmseg.data.doctor import examine
     from vfmseg.data.doctor_text import render
@@ -138,24 +140,6 @@ def is_recipe(source: str) -> bool:
     except RecipeError:
         return False  # then it is a path that does not exist, which is said when it is opened
     return True
-
-
-def _place(data: DataRecipe) -> tuple[str, Path]:
-    """Return name and path of the data; generated scenes are written first, if they are not there yet."""
-    if data.name != "scenes":
-        return data.name, Path(data.path)
-    from vfmseg.data.scene_writer import SceneSettings, ensure_scenes
-    from vfmseg.runs.recipe import as_size
-
-    scenes = data.scenes
-    settings = SceneSettings(
-        train=scenes.train,
-        val=scenes.val,
-        size=as_size(scenes.image_size),
-        domains=tuple(scenes.domains),
-        seed=scenes.seed,
-    )
-    return "folder", ensure_scenes(settings, data.path or None)
 
 
 def _show_progress(done: int, total: int) -> None:

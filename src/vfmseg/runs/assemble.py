@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from vfmseg.data.collate import collate_batch
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
-from vfmseg.data.scene_writer import SceneSettings, ensure_scenes
 from vfmseg.errors import RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
 from vfmseg.losses.settings import MaskLossSettings
 from vfmseg.models.build import build
 from vfmseg.models.segmenter import Segmenter
+from vfmseg.runs.data_place import data_place
 from vfmseg.runs.recipe import LinearRecipe, Mask2FormerRecipe, Recipe, as_size
 from vfmseg.tasks.semantic import predict_windows
 from vfmseg.training.datamodule import SegmentationData
@@ -49,18 +48,7 @@ def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
         DataError: whatever is wrong with the files.
     """
     data = recipe.data
-    name, path = data.name, Path(data.path)
-    if name == "scenes":
-        scenes = data.scenes
-        wanted = SceneSettings(
-            train=scenes.train,
-            val=scenes.val,
-            size=as_size(scenes.image_size),
-            domains=tuple(scenes.domains),
-            seed=scenes.seed,
-        )
-        path = ensure_scenes(wanted, data.path or None)
-        name = "folder"
+    name, path = data_place(data)
     return open_dataset(
         name,
         path,
