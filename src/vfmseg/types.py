@@ -30,15 +30,33 @@ class Targets:
     """What is known about the pixels of one image: one id map, from which masks are made last.
 
     A semantic id map holds class ids (train ids) directly. Where instances matter, the map holds
-    segment numbers ``0..S-1`` and ``segment_classes`` says which class each segment has.
+    segment numbers ``0..S-1`` and ``segment_classes`` says which class each segment has. No segment has
+    the number ``IGNORE_INDEX``: where there are that many, the tables have an entry there that nothing uses.
     """
 
     id_map: Tensor
-    """(H, W) uint8 or int32; class ids or segment numbers; ``IGNORE_INDEX`` = unlabelled (semantic)."""
+    """(H, W) uint8 or int32; class ids or segment numbers; ``IGNORE_INDEX`` = neither."""
     segment_classes: Tensor | None = None
     """(S,) int64 class of each segment, or None where the ids are the classes."""
     segment_is_crowd: Tensor | None = None
     """(S,) bool, or None where no segment is a crowd."""
+
+
+@dataclass(frozen=True)
+class InstanceTruth:
+    """The true masks of one image, at the image's own size; they may overlap."""
+
+    packed_masks: Tensor
+    """(G, H, ceil(W / 8)) uint8, as in :class:`Instances`."""
+    classes: Tensor
+    """(G,) int64."""
+    is_crowd: Tensor | None
+    """(G,) bool, or None where no mask is a crowd."""
+    areas: Tensor | None
+    """(G,) float pixels that decide whether an object is small, medium or large, such as the ``area`` of a COCO
+    annotation (its polygon's); None takes the area of the mask."""
+    size: Size
+    """(H, W) in pixels."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,8 @@ class Sample:
     targets: Targets
     name: str
     """Member path inside the data set, unique in its split; what errors and reports call the image."""
+    truth: InstanceTruth | None = None
+    """The objects as annotated, where evaluation needs more than the flat map of ``targets``."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,39 @@ class SemanticMap:
     """(H, W) uint8 (int16 above 255 classes): class ids ``0..K-1``."""
     confidence: Tensor | None = None
     """(H, W) float16 in [0, 1]: probability of the chosen class; None where not asked for."""
+
+
+@dataclass(frozen=True)
+class PanopticMap:
+    """The segment of every pixel of one image, at the image's own size; no two segments share a pixel."""
+
+    segments: Tensor
+    """(H, W) int32 segment numbers ``0..S-1``; -1 = no segment."""
+    segment_classes: Tensor
+    """(S,) int64 class of each segment; a stuff class has one segment at most."""
+    segment_scores: Tensor
+    """(S,) float32 in [0, 1]: class probability of the query that opened the segment."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Scored masks of one image, at the image's own size; they may overlap, best score first.
+
+    Masks are kept at one bit a pixel: a hundred of them at 2048x1024 take 26 MB, not 210.
+    """
+
+    packed_masks: Tensor
+    """(S, H, ceil(W / 8)) uint8: eight pixels of a row to a byte, the first in the highest bit (``numpy.packbits``)."""
+    classes: Tensor
+    """(S,) int64."""
+    scores: Tensor
+    """(S,) float32 in [0, 1]."""
+    size: Size
+    """(H, W) in pixels."""
+
+
+Prediction = SemanticMap | PanopticMap | Instances
+"""What a task makes of a decoder's output for one image."""
 
 
 @dataclass(frozen=True)

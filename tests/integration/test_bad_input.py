@@ -1,5 +1,6 @@
 """What a user may get wrong: one clear error that names the thing and the remedy, exit code 2, no traceback."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,6 +99,8 @@ def test_corrupt_jpeg__names_the_file_and_the_way_out(wrong: _Wrong, tmp_path: P
     picture.write_bytes(picture.read_bytes()[:200])
     said = wrong.fit(**_own(root))
     assert "train0.jpg" in said
+    in_a_worker = wrong.fit("--data.num_workers", "1", "--overwrite", **_own(root))
+    assert in_a_worker.splitlines()[-1] == said.splitlines()[-1]
 
 
 def test_corrupt_jpeg__is_left_out_on_request_and_said(
@@ -113,6 +116,9 @@ def test_corrupt_jpeg__is_left_out_on_request_and_said(
     said = capsys.readouterr().err
     assert "1 training files are left out, as asked" in said
     assert "train0.jpg" in said
+    (noted,) = json.loads((tmp_path / "run" / "findings.json").read_text())
+    assert noted["text"] == "1 training files left out, as asked"
+    assert "train0.jpg" in noted["items"][0]
 
 
 def test_label_of_another_size(wrong: _Wrong, tmp_path: Path) -> None:
@@ -246,6 +252,9 @@ def test_predict__corrupt_image_does_not_end_the_work(
     assert "already holds 3 of the 4 predictions" in capsys.readouterr().err
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "no.jpg"), "--out", "x"]) == 2
     assert "There is no file or folder" in capsys.readouterr().err
+    picture = str(root / "images" / "val" / "val0.jpg")
+    assert main(["predict", str(tmp_path / "run"), picture, "--out", str(recipe)]) == 2
+    assert f"{recipe} could not be written" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 import vfmseg
 from support.tiny import tiny_recipe
-from vfmseg.errors import CheckpointError, RecipeError, VfmsegError
+from vfmseg.errors import CheckpointError, RecipeError, ResourceError, VfmsegError
 from vfmseg.models.checkpoint import read_header, read_tensors
 from vfmseg.training.callbacks.history import read_rows
 
@@ -110,6 +111,120 @@ def test_fit__extends_a_finished_run(tmp_path: Path) -> None:
         5,
         6,
     ]
+
+
+def test_resume__a_finished_run_keeps_its_result(run: Path) -> None:
+    before = (run / "result.json").read_bytes()
+    said: list[str] = []
+    done = vfmseg.fit(out=run, resume=True, say=said.append)
+    assert (run / "result.json").read_bytes() == before
+    assert done.result == json.loads(before)
+    assert f"resume: {run} is finished; more training.steps would extend it" in said
+
+
+def test_resume__killed_after_its_last_step_counts_the_time_before(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    before = json.loads((copy / "result.json").read_text())
+    (copy / "result.json").unlink()
+    done = vfmseg.fit(out=copy, resume=True, **_QUIET)
+    assert done.result["val/miou"] == pytest.approx(before["val/miou"], abs=1e-9)
+    assert done.result["images_per_s"] == before["images_per_s"]
+    assert done.result["seconds"] > read_rows(copy / "metrics.csv")[-1]["time_s"]
+
+
+def test_resume__with_another_learning_rate_learns_at_it(tmp_path: Path) -> None:
+    vfmseg.fit(tiny_recipe(), out=tmp_path / "run", **_QUIET)
+    before = read_tensors(tmp_path / "run" / "checkpoints" / "last")
+    slower = tiny_recipe(training={"steps": 6, "learning_rate": 1e-12, "weight_decay": 0.0})
+    vfmseg.fit(slower, out=tmp_path / "run", resume=True, **_QUIET)
+    after = read_tensors(tmp_path / "run" / "checkpoints" / "last")
+    for key in before:
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-9)
+    rates = [row["lr/decoder"] for row in read_rows(tmp_path / "run" / "metrics.csv") if "lr/decoder" in row]
+    assert min(rates[:4]) > 1e-5
+    assert max(rates[4:]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"encoder": {"overrides": {"embed_dim": 24, "depth": 3, "num_heads": 2}}},
+            "overrides.depth was 2, is now 3",
+        ),
+        ({"tuning": {"method": "frozen"}}, "tuning.method was full, is now frozen"),
+        ({"training": {"layer_decay": 0.5}}, "training.layer_decay was 1.0, is now 0.5"),
+    ],
+    ids=["encoder", "tuning", "decay"],
+)
+def test_resume__with_another_model_is_refused(changes: dict, said: str, run: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"cannot go on with another model: .*{said}.*--init_from"):
+        vfmseg.fit(tiny_recipe(**changes), out=run, resume=True, **_QUIET)
+
+
+def test_resume__with_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
+    _two_class_folder(tmp_path / "data")
+    data = {"name": "folder", "path": str(tmp_path / "data" / "data.yaml")}
+    with pytest.raises(
+        CheckpointError, match=r"was started on data with the classes .*; now they are left, right"
+    ):
+        vfmseg.fit(tiny_recipe(data=data, training={"steps": 6}), out=run, resume=True, **_QUIET)
+
+
+def test_resume__from_a_damaged_file_names_it(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    file = copy / "checkpoints" / "last" / "trainer.ckpt"
+    for content in (file.read_bytes()[:1000], b"", b"no checkpoint"):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"trainer\.ckpt cannot be read .* Remove it to start"):
+            vfmseg.fit(out=copy, resume=True, **_QUIET)
+
+
+def test_overwrite__a_recipe_that_fails_leaves_the_run_there(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    wrong = tiny_recipe(data={"name": "folder", "path": str(tmp_path / "nowhere")})
+    with pytest.raises(VfmsegError, match="nowhere"):
+        vfmseg.fit(wrong, out=copy, overwrite=True, **_QUIET)
+    assert read_header(copy).step == 4
+    assert (copy / "result.json").is_file()
+
+
+def test_limit_val_batches__share_of_less_than_one_image(tmp_path: Path) -> None:
+    recipe = tiny_recipe(trainer={"limit_val_batches": 0.1})
+    with pytest.raises(
+        RecipeError, match=r"limit_val_batches 0\.1 of 3 validation images is less than one image"
+    ):
+        vfmseg.fit(recipe, out=tmp_path / "run", **_QUIET)
+
+
+def test_validate__sees_all_images_whatever_training_looked_at(run: Path) -> None:
+    limited = tiny_recipe(trainer={"limit_val_batches": 1})
+    assert (
+        vfmseg.validate(run, limited, **_QUIET).scores.num_pixels
+        == vfmseg.validate(run, **_QUIET).scores.num_pixels
+    )
+
+
+def test_validate__says_what_of_the_recipe_is_not_so(run: Path) -> None:
+    said: list[str] = []
+    vfmseg.validate(run, tiny_recipe(encoder={"image_size": 96}), say=said.append)
+    assert "validate: the model is the checkpoint's, so encoder.image_size is 64, not 96" in said
+    said.clear()
+    vfmseg.validate(run, say=said.append)
+    assert not [line for line in said if "the model is" in line]
+
+
+def test_validate__out_that_is_a_file_is_said_before_the_work(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said: list[str] = []
+    with pytest.raises(ResourceError, match="file could not be written"):
+        vfmseg.validate(run, out=tmp_path / "file", say=said.append)
+    assert said == []
+
+
+def test_predict__tiling_of_another_name_is_refused(run: Path) -> None:
+    with pytest.raises(RecipeError, match="tiling is 'yes'; allowed: auto, always, never"):
+        vfmseg.load(run).predict(np.zeros((8, 8, 3), np.uint8), tiling="yes")
 
 
 @pytest.mark.parametrize(

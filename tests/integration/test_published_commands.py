@@ -1,11 +1,12 @@
 """Every command line of the benchmark's README works, with ``vfmseg`` for ``python main.py``.
 
-Weights are random by the one documented switch, archives are tiny but in the original layouts, encoders are cut
-to one narrow block; image, crop and patch sizes are the published ones. That the full-size models build is tested
-on the meta device.
+Weights are random by the one documented switch, and archives are tiny but in the original layouts; image, crop and
+patch sizes are the published ones. The quick tests cut the models to one narrow block and build them at full size on
+the meta device; `make test-slow` trains every command's model at full size (about two minutes a command on two cores).
 """
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,24 +97,54 @@ def test_command__builds_its_model_at_full_size(line: str) -> None:
     assert segmenter.encoder.grid_size == (size // (recipe.encoder.patch_size or 0),) * 2
 
 
+_NARROW = {"encoder.overrides": {"embed_dim": 24, "depth": 1, "num_heads": 2}, "decoder.num_blocks": 1}
+
+
 @pytest.mark.parametrize("line", _LINES)
 def test_command__trains_two_steps_and_validates(
     line: str, archives: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cut = {
+        key: value for key, value in _NARROW.items() if "mask2former" in line or key != "decoder.num_blocks"
+    }
+    _train(line, archives, tmp_path, monkeypatch, cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", _LINES)
+def test_command__trains_at_full_size(
+    line: str, archives: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train(line, archives, tmp_path, monkeypatch, {})
+    shutil.rmtree(tmp_path / "run")  # gigabytes of weights and optimiser state a command
+
+
+def _train(
+    line: str,
+    archives: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, object],
+) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     data = next(path for name, path in archives.items() if f"configs/{name}" in line)
-    overrides = {"embed_dim": 24, "depth": 1, "num_heads": 2}
     words = [
         *shlex.split(line)[1:],
         *("--out", str(tmp_path / "run"), "--no_report", "--random_weights"),
         *("--data.path", str(data), "--data.num_workers", "0"),
-        *("--encoder.overrides", yaml.safe_dump(overrides, default_flow_style=True).strip()),
         *("--trainer.max_steps", "2", "--training.effective_batch_size", "1", "--training.overlays", "0"),
         *("--training.loggers", "[]", "--trainer.accelerator", "cpu", "--trainer.progress", "false"),
-        *("--trainer.limit_val_batches", "1"),
+        *(
+            "--trainer.limit_val_batches",
+            "1",
+            "--training.validate_every",
+            "2",
+            "--training.checkpoint_every",
+            "2",
+        ),
     ]
-    if "mask2former" in line:
-        words += ["--decoder.num_blocks", "1"]
+    for key, value in keys.items():
+        words += [f"--{key}", yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()]
     assert main(words) == 0
     header = read_header(tmp_path / "run" / "checkpoints" / "last")
     assert header.step == 2

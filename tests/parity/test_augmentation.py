@@ -1,4 +1,4 @@
-"""The training augmentation against recorded runs of the published one, with the recorded draws fed in."""
+"""The training augmentation against recorded runs of the published ones, with the recorded draws fed in."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,22 @@ from vfmseg.transforms.geometry import scaled_size
 from vfmseg.transforms.pipeline import Augmentation, AugmentationPlan, TrainTransform, augment
 from vfmseg.types import IGNORE_INDEX, Sample, Targets
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "augmentation_bench.safetensors"
-with safe_open(GOLDEN, "pt") as stored:
-    INFO = json.loads(stored.metadata()["info"])
-    TENSORS = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
-CASES = sorted(INFO["cases"])
+GOLDENS = Path(__file__).parents[1] / "goldens"
 
 
-def plan_of(draws):
+def read(name):
+    with safe_open(GOLDENS / f"augmentation_{name}.safetensors", "pt") as stored:
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a dict)
+        return json.loads(stored.metadata()["info"]), tensors
+
+
+RECORDED = {name: read(name) for name in ("bench", "eomt")}
+CASES = [(name, case) for name, (info, _) in RECORDED.items() for case in sorted(info["cases"])]
+
+
+def plan_of(info, case):
     """Read the recorded draws in their call order; a draw not made does not appear."""
-    left = [(kind, value) for kind, value in draws]
+    left = [(kind, value) for kind, value in info["cases"][case]["draws"]]
 
     def take(kind):
         drawn_kind, value = left.pop(0)
@@ -32,22 +38,24 @@ def plan_of(draws):
     def factor():
         return take("uniform") if take("rand") < 0.5 else None
 
-    factors = {"brightness": factor(), "contrast_first": take("rand") < 0.5}
-    names = ("contrast", "saturation", "hue")
-    for name in names if factors["contrast_first"] else (*names[1:], names[0]):
-        factors[name] = factor()
+    factors = {}
+    if info["cases"][case]["color_jitter"]:
+        factors = {"brightness": factor(), "contrast_first": take("rand") < 0.5}
+        names = ("contrast", "saturation", "hue")
+        for name in names if factors["contrast_first"] else (*names[1:], names[0]):
+            factors[name] = factor()
     flip = take("rand") < 0.5
-    low, high = INFO["scale_range"]
+    low, high = info["scale_range"]
     scale = np.float32(low) + np.float32(take("rand")) * np.float32(high - low)
     return ColorDraws(**factors), flip, scale, [value for _, value in left]
 
 
-def sample_of(case):
+def sample_of(tensors, picture, kept):
     """The recorded masks overlap, so an id stands for a set of masks: bit i is mask i, no mask is ignored."""
-    masks = TENSORS[f"{case}/masks"]
+    masks = tensors[f"{picture}/masks"][kept]
     ids = (masks.long() << torch.arange(len(masks))[:, None, None]).sum(0)
     ids[ids == 0] = IGNORE_INDEX
-    return Sample(TENSORS[f"{case}/image"], Targets(ids.to(torch.uint8)), case)
+    return Sample(tensors[f"{picture}/image"], Targets(ids.to(torch.uint8)), picture)
 
 
 def masks_of(id_map, num_masks):
@@ -57,12 +65,17 @@ def masks_of(id_map, num_masks):
     return masks, masks.flatten(1).any(1)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_augment__recorded_draws_give_the_recorded_image_and_masks(case):
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_augment__recorded_draws_give_the_recorded_image_and_masks(name, case):
+    info, tensors = RECORDED[name]
     picture = case.split("/")[0]
-    size = tuple(INFO["cases"][case]["img_size"])
-    color, flip, scale, offsets = plan_of(INFO["cases"][case]["draws"])
-    sample = sample_of(picture)
+    size = tuple(info["cases"][case]["img_size"])
+    color, flip, scale, offsets = plan_of(info, case)
+    labels = tensors[f"{picture}/labels"]
+    # EoMT removes crowds first; the benchmark's data sets have none
+    crowd = tensors.get(f"{picture}/is_crowd", torch.zeros(len(labels), dtype=torch.bool)).bool()
+    kept = ~crowd if name == "eomt" else torch.ones_like(crowd)
+    sample = sample_of(tensors, picture, kept)
     scaled = scaled_size(sample.image.shape[1:], size, scale)
     top, left = (offsets.pop(0) if scaled[axis] > size[axis] else 0 for axis in (0, 1))
     assert not offsets
@@ -70,18 +83,19 @@ def test_augment__recorded_draws_give_the_recorded_image_and_masks(case):
     plan = AugmentationPlan(color=color, flip=flip, scale=scale, top=top, left=left)
     result = augment(sample, plan, size)
 
-    assert torch.equal(result.image, TENSORS[f"{case}/out_image"])
-    labels = TENSORS[f"{picture}/labels"]
-    masks, seen = masks_of(result.targets.id_map, len(labels))
-    assert torch.equal(masks[seen], TENSORS[f"{case}/out_masks"])
-    assert torch.equal(labels[seen], TENSORS[f"{case}/out_labels"])
+    assert torch.equal(result.image, tensors[f"{case}/out_image"])
+    masks, seen = masks_of(result.targets.id_map, int(kept.sum()))
+    assert torch.equal(masks[seen], tensors[f"{case}/out_masks"])
+    assert torch.equal(labels[kept][seen], tensors[f"{case}/out_labels"])
 
 
 def test_defaults__published_ranges():
+    info, tensors = RECORDED["bench"]
     settings = Augmentation(size=(48, 48))
-    assert list(settings.scale_range) == INFO["scale_range"]
-    uniform = [value for case in INFO["cases"].values() for kind, value in case["draws"] if kind == "uniform"]
+    assert list(settings.scale_range) == info["scale_range"]
+    uniform = [value for case in info["cases"].values() for kind, value in case["draws"] if kind == "uniform"]
     turns = [value for value in uniform if abs(value) < 0.2]
     assert max(map(abs, turns)) <= settings.hue == 0.05
     transform = TrainTransform(settings)
-    assert transform(sample_of("color"), np.random.default_rng(0)).image.shape == (3, 48, 48)
+    kept = torch.ones(len(tensors["color/labels"]), dtype=torch.bool)
+    assert transform(sample_of(tensors, "color", kept), np.random.default_rng(0)).image.shape == (3, 48, 48)

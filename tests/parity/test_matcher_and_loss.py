@@ -25,10 +25,12 @@ CASES = (
     "repeated_class",
     "near_perfect",
 )
+RECORDED = [("bench", case) for case in CASES] + [("eomt", case) for case in (*CASES, "crowd")]
+recorded = pytest.mark.parametrize(("name", "case"), RECORDED)
 
 
-def read(case: str) -> dict[str, Tensor]:
-    tensors = load_file(GOLDENS / "matcher_and_loss_bench.safetensors")
+def read(name: str, case: str) -> dict[str, Tensor]:
+    tensors = load_file(GOLDENS / f"matcher_and_loss_{name}.safetensors")
     return {k.removeprefix(f"{case}/"): v for k, v in tensors.items() if k.startswith(f"{case}/")}
 
 
@@ -37,14 +39,19 @@ def numbered(golden: dict[str, Tensor], name: str) -> list[Tensor]:
 
 
 def targets_of(golden: dict[str, Tensor]) -> tuple[Targets, ...]:
-    """Turn recorded masks, which do not overlap, into id maps of segment numbers."""
+    """Turn recorded masks, which do not overlap, into id maps of segment numbers; crowds are in the map, and flagged."""
     targets = []
-    for masks, labels in zip(numbered(golden, "masks"), numbered(golden, "labels"), strict=True):
+    if "before_masks" in golden:  # one image, with what the published transform removes from it
+        recorded_masks, recorded_labels = [golden["before_masks"]], [golden["before_labels"]]
+    else:
+        recorded_masks, recorded_labels = numbered(golden, "masks"), numbered(golden, "labels")
+    crowd = golden["before_is_crowd"].bool() if "before_is_crowd" in golden else None
+    for masks, labels in zip(recorded_masks, recorded_labels, strict=True):
         id_map = torch.full(masks.shape[1:], 255, dtype=torch.uint8)
         for number, mask in enumerate(masks):
             assert (id_map[mask] == 255).all()
             id_map[mask] = number
-        targets.append(Targets(id_map, labels))
+        targets.append(Targets(id_map, labels, crowd))
     return tuple(targets)
 
 
@@ -52,9 +59,9 @@ def prediction_of(golden: dict[str, Tensor]) -> MaskLogits:
     return MaskLogits(golden["mask_logits"].requires_grad_(), golden["class_logits"].requires_grad_())
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_cost_and_assignment__published(case: str) -> None:
-    golden = read(case)
+@recorded
+def test_cost_and_assignment__published(name: str, case: str) -> None:
+    golden = read(name, case)
     prediction, targets = prediction_of(golden), targets_of(golden)
     segments = present_segments(targets, CLASSES)
     id_maps = frame(torch.stack([t.id_map for t in targets]))
@@ -80,9 +87,9 @@ def test_cost_and_assignment__published(case: str) -> None:
         assert found.segments.equal(chosen)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_selected_points__published(case: str) -> None:
-    golden = read(case)
+@recorded
+def test_selected_points__published(name: str, case: str) -> None:
+    golden = read(name, case)
     prediction, targets = prediction_of(golden), targets_of(golden)
     assignments, _ = assign([cost.clone() for cost in numbered(golden, "cost")])
     pairs = join(assignments, present_segments(targets, CLASSES), 1)
@@ -97,9 +104,9 @@ def test_selected_points__published(case: str) -> None:
         assert sorted(found) == sorted(expected)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_losses_and_gradients__published(case: str) -> None:
-    golden = read(case)
+@recorded
+def test_losses_and_gradients__published(name: str, case: str) -> None:
+    golden = read(name, case)
     prediction = prediction_of(golden)
     draws = iter(numbered(golden, "rand"))
 
@@ -125,7 +132,7 @@ def test_losses_and_gradients__published(case: str) -> None:
 def test_loss__equals_transformers_from_the_same_seed() -> None:
     configuration = pytest.importorskip("transformers.models.mask2former.configuration_mask2former")
     modeling = pytest.importorskip("transformers.models.mask2former.modeling_mask2former")
-    golden = read("two_images")
+    golden = read("bench", "two_images")
     prediction, targets = prediction_of(golden), targets_of(golden)
     config = configuration.Mask2FormerConfig(num_labels=CLASSES)
     weights = {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 5.0}

@@ -7,12 +7,13 @@ folder. Images show their labels (each class has its own brightness and tint), s
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,7 @@ def write_cityscapes(
             stem = f"{split}/{city}/{city}_{number:06d}_000019"
             images[f"leftImg8bit/{stem}_leftImg8bit.png"] = encode(draw_image(label, number), "PNG")
             labels[f"gtFine/{stem}_gtFine_color.png"] = encode(draw_image(label, 0), "PNG")
-            labels[f"gtFine/{stem}_gtFine_instanceIds.png"] = encode(label.astype(np.uint16), "PNG")
+            labels[f"gtFine/{stem}_gtFine_instanceIds.png"] = encode(cityscapes_instance_ids(label), "PNG")
             labels[f"gtFine/{stem}_gtFine_labelIds.png"] = encode(label, "PNG")
             labels[f"gtFine/{stem}_gtFine_polygons.json"] = b"{}"
     if packing == "zip":
@@ -149,6 +150,72 @@ def write_cityscapes(
     else:
         pack(images | labels, folder, "folder")
     return folder
+
+
+def cityscapes_instance_ids(label: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return instance ids of label ids: cars numbered in the upper half, a group in the lower."""
+    ids = label.astype(np.uint16)
+    half, middle = label.shape[0] // 2, label.shape[1] // 2
+    for number, columns in enumerate((slice(None, middle), slice(middle, None))):
+        part = ids[:half, columns]
+        part[part == 26] = 26000 + number
+    return ids
+
+
+def write_cityscapes_panoptic(folder: Path, split: str = "train", *, packing: Packing = "folder") -> Path:
+    """Write what the toolkit makes of the unpacked ``*_instanceIds.png``: a JSON, and PNGs in one folder."""
+    stem = f"cityscapes_panoptic_{split}"
+    labels: Files = {}
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "road"}]}
+    for path in sorted((folder / "gtFine" / split).rglob("*_instanceIds.png")):
+        ids, image_id = np.asarray(Image.open(path)), path.name.removesuffix("_gtFine_instanceIds.png")
+        kept, segments = np.zeros(ids.shape, np.uint32), []
+        for value in np.unique(ids).tolist():
+            label_id = value if value < 1000 else value // 1000
+            if label_id in (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33):
+                kept[ids == value] = value
+                crowd = int(value < 1000 and label_id >= 24)
+                segments.append(
+                    {"id": value, "category_id": label_id, "iscrowd": crowd, "area": 1, "bbox": [0] * 4}
+                )
+        name = f"{image_id}_gtFine_panoptic.png"
+        labels[f"{stem}/{name}"] = encode(as_rgb_ids(kept), "PNG")
+        size = {"height": ids.shape[0], "width": ids.shape[1]}
+        content["images"].append({"id": image_id, "file_name": f"{image_id}_gtFine_leftImg8bit.png", **size})
+        content["annotations"].append({"image_id": image_id, "file_name": name, "segments_info": segments})
+    (folder / "gtFine" / f"{stem}.json").write_text(json.dumps(content))
+    pack(labels, folder / "gtFine" / f"{stem}.zip" if packing == "zip" else folder / "gtFine", packing)
+    return folder
+
+
+def write_ade20k_instances(folder: Path, *, packing: Packing = "zip") -> Path:
+    """ADE20K's ``annotations_instance`` for four and two images: doors and walls as they are in ``write_ade20k``.
+
+    Raw label 21 (car) becomes two instances; one of them also covers pixels of a wall.
+    """
+    files: Files = {}
+    for split, short, count in (("training", "train", 4), ("validation", "val", 2)):
+        for number in range(1, count + 1):
+            files[f"annotations_instance/{split}/ADE_{short}_{number:08d}.png"] = encode(
+                ade20k_instances(draw_label([1, 3, 0, 150, 21], SIZE, number)), "PNG"
+            )
+    pack(files, folder if packing == "folder" else folder / f"annotations_instance.{packing}", packing)
+    return folder
+
+
+def ade20k_instances(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3): cars of the left half are instance 5, of the right 9, a strip of pixels no instance."""
+    red_green = np.zeros((*label.shape, 3), np.uint8)
+    middle = label.shape[1] // 2
+    for number, columns in ((5, slice(4, middle)), (9, slice(middle, None))):
+        part = red_green[:, columns]
+        part[label[:, columns] == 21] = (ADE_CAR, number, 0)
+    red_green[0, :2] = (ADE_CAR, 5, 0)
+    return red_green
+
+
+ADE_CAR = 9
+"""Red value of cars."""
 
 
 def write_gta5(
@@ -172,6 +239,117 @@ def write_gta5(
         pack(images, folder / f"{part:02d}_images.zip" if packing == "zip" else folder, packing)
         pack(labels, folder / f"{part:02d}_labels.zip" if packing == "zip" else folder, packing)
     return folder
+
+
+def write_coco(
+    folder: Path,
+    *,
+    kind: str = "panoptic",
+    packing: Packing = "zip",
+    num_train: int = 4,
+    num_val: int = 2,
+    size: Size = SIZE,
+    edit: Callable[[str, dict[str, Any], Files], None] | None = None,
+    stamp: bool = True,
+) -> Path:
+    """COCO 2017 as released: zips of images, and a zip of JSONs; for panoptic with zips of PNGs inside.
+
+    Image 3 of train has no objects, image 4 only a crowd. ``edit`` may change split, JSON and label files.
+    """
+    annotations: Files = {}
+    for split, first, count in (("train", 1, num_train), ("val", 1001, num_val)):
+        content: dict[str, Any] = {
+            "info": {"description": "COCO"},
+            "licenses": [],
+            "images": [],
+            "annotations": [],
+        }
+        content["categories"] = [{"supercategory": "person", "isthing": 1, "id": 1, "name": "person"}]
+        images: Files = {}
+        labels: Files = {}
+        for number in range(first, first + count):
+            stem, label = f"{number:012d}", draw_label([0, 1, 2, 3], size, number)
+            label[:] = {2: 0, 3: (label > 2) * 3}.get(number - first, label)
+            images[f"{split}2017/{stem}.jpg"] = encode(draw_image(label, number), "JPEG", quality=95)
+            content["images"].append(
+                {"license": 4, "file_name": f"{stem}.jpg", "coco_url": f"http://x/{stem}.jpg", "height": size[0],
+                 "width": size[1], "date_captured": "2013-11-14 17:02:52", "id": number}
+            )  # fmt: skip
+            if kind == "panoptic":
+                labels[f"{stem}.png"] = encode(as_rgb_ids(COCO_IDS[label]), "PNG")
+                found = [coco_segment(value, label) for value in (1, 2, 3) if (label == value).any()]
+                content["annotations"].append(
+                    {"segments_info": found, "file_name": f"{stem}.png", "image_id": number}
+                )
+            else:
+                content["annotations"] += [
+                    {"id": 10 * number + value, "image_id": number, **coco_instance(value, label)}
+                    for value in (1, 2, 3)
+                    if (label == value).any()
+                ]
+        if edit is not None:
+            edit(split, content, labels)
+        pack(images, folder / f"{split}2017.zip" if packing == "zip" else folder, packing)
+        stem = f"panoptic_{split}2017" if kind == "panoptic" else f"instances_{split}2017"
+        annotations[f"annotations/{stem}.json"] = json.dumps(content).encode()
+        if packing == "zip" and kind == "panoptic":
+            inner = pack(
+                {f"{stem}/{name}": data for name, data in labels.items()}, folder / "inner.zip", "zip"
+            )
+            annotations[f"annotations/{stem}.zip"] = inner.read_bytes()
+            inner.unlink()
+        else:
+            annotations |= {f"annotations/{stem}/{name}": data for name, data in labels.items()}
+    outer = "panoptic_annotations_trainval2017.zip" if kind == "panoptic" else "annotations_trainval2017.zip"
+    pack(annotations, folder / outer if packing == "zip" else folder, packing)
+    if stamp:
+        make_old(folder)
+    return folder
+
+
+COCO_IDS = np.array([0, 3226956, 6979964, 513], np.uint32)
+"""Pixel of ``draw_label`` -> segment id."""
+_COCO_KINDS = {1: (1, 0), 2: (200, 0), 3: (3, 1)}
+"""Value of ``draw_label`` -> category id and crowd: a person, a rug, a crowd of cars."""
+
+
+def as_rgb_ids(ids: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) colours of segment ids: red + 256 green + 65536 blue."""
+    return np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=2).astype(np.uint8)
+
+
+def coco_segment(value: int, label: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return the ``segments_info`` of the pixels of one value."""
+    category, crowd = _COCO_KINDS[value]
+    area = int((label == value).sum())
+    return {
+        "id": int(COCO_IDS[value]),
+        "category_id": category,
+        "iscrowd": crowd,
+        "bbox": [0, 0, 1, 1],
+        "area": area,
+    }
+
+
+def coco_instance(value: int, label: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return an instance annotation of the box around the pixels of one value; crowds as run lengths."""
+    rows, columns = np.nonzero(label == value)
+    top, left, bottom, right = (
+        int(v) for v in (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+    )
+    category, crowd = {1: (1, 0), 2: (90, 0), 3: (3, 1)}[value]
+    outline: Any = [[left, top, right, top, right, bottom, left, bottom + 0.0]]
+    if crowd:
+        flat = (label == value).ravel(order="F").astype(np.int8)
+        changes = np.flatnonzero(np.diff(flat, prepend=0)).tolist()
+        outline = {"counts": np.diff([0, *changes, len(flat)]).tolist(), "size": list(label.shape)}
+    return {
+        "segmentation": outline,
+        "area": float((bottom - top) * (right - left)),
+        "iscrowd": crowd,
+        "bbox": [left, top, right - left, bottom - top],
+        "category_id": category,
+    }
 
 
 def write_folder(

@@ -67,9 +67,11 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.data.doctor import examine
     from vfmseg.data.doctor_text import render
 
+    is_said = options.config is not None or is_recipe(options.source) or "task" in loaded.given
     report = examine(
         path,
         name=name,
+        task=loaded.recipe.task if is_said else None,  # of a folder: whatever labels it has
         splits=options.split or (),
         limit=options.limit,
         allow_unpaired=data.allow_unpaired,
@@ -80,12 +82,12 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         progress=_show_progress if sys.stderr.isatty() else None,
     )
     if options.json == "-":
-        print(report.to_json(), end="")
+        print(_printable(report.to_json()), end="")
         return report.exit_code(options.strict)
-    print(render(report), end="")
+    print(_printable(render(report)), end="")
     if options.json is not None:
         try:
-            Path(options.json).write_text(report.to_json(), encoding="utf-8")
+            Path(options.json).write_text(_printable(report.to_json()), encoding="utf-8")
         except OSError as error:
             raise ResourceError(f"--json {options.json} cannot be written: {error.strerror}.") from error
     return report.exit_code(options.strict)
@@ -121,6 +123,7 @@ def is_recipe(source: str) -> bool:
     """Tell whether a path or name means a recipe (also of a run folder) and not data or their description."""
     from vfmseg.data.description import KEYS
     from vfmseg.data.folder_plan import YAML_ENDINGS
+    from vfmseg.data.source import read_text
     from vfmseg.data.spec import load_yaml
     from vfmseg.errors import RecipeError
     from vfmseg.runs.recipe import Recipe
@@ -130,7 +133,7 @@ def is_recipe(source: str) -> bool:
     if path.is_dir():
         return (path / "recipe.yaml").is_file()
     if path.suffix.lower() in YAML_ENDINGS and path.is_file():
-        tree = load_yaml(path.read_text(encoding="utf-8"), source)
+        tree = load_yaml(read_text(path), source)
         sections = {str(key).partition(".")[0] for key in tree} if isinstance(tree, dict) else set()
         return bool(sections & set(Recipe.__dataclass_fields__) - set(KEYS))
     if path.exists():
@@ -140,6 +143,11 @@ def is_recipe(source: str) -> bool:
     except RecipeError:
         return False  # then it is a path that does not exist, which is said when it is opened
     return True
+
+
+def _printable(text: str) -> str:
+    r"""Write bytes of file names that are not UTF-8 as ``\udcdf``, which JSON knows, too."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     finish(done.folder, done.result, report=True)
     val = open_split(loaded.recipe, "val")
     print("3. The best checkpoint predicts some of them:")
-    pictures = Path(out) / "pictures"
+    pictures = out / "pictures"
     pictures.mkdir(exist_ok=True)
     files = []
     for index in range(min(4, len(val))):

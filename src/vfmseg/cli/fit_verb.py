@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from vfmseg.cli.recipe_options import add_recipe_options, read
 
 TAKES_RECIPE_KEYS = True
+
+HEADLINES = {"semantic": ("miou", "mIoU"), "panoptic": ("pq", "PQ"), "instance": ("ap", "mask AP")}
+"""Task -> name of its headline number in result.json, and what people call it."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +25,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Fit, report, and say where everything is."""
     from vfmseg.cli.options import parse_overrides
-    from vfmseg.errors import RecipeError
+    from vfmseg.errors import CheckpointError, RecipeError
 
     config = options.config
     if config is None and options.resume and options.out:
+        if not (Path(options.out) / "recipe.yaml").is_file():
+            raise CheckpointError(
+                f"There is nothing to resume in {options.out}: it holds no recipe.yaml. Leave out --resume and say what "
+                "to train with -c RECIPE."
+            )
         config = options.out
     if config is None:
         parse_overrides(words)
@@ -42,16 +51,16 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
 
 def finish(folder: object, result: dict[str, object], *, report: bool) -> None:
     """Print the headline and write the report, in the first process only."""
-    from pathlib import Path
-
     from lightning.pytorch.utilities import rank_zero_only
 
     if rank_zero_only.rank != 0:
         return
-    print(
-        f"mIoU {_percent(result['val/miou'])}, best {_percent(result['best/miou'])} at step {result['best_step']} "
-        f"(majority class everywhere: {_percent(result['baseline/majority_miou'])})"
-    )
+    name, title = HEADLINES[str(result["task"])]
+    last, best = (_percent(result[f"{which}/{name}"]) for which in ("val", "best"))
+    line = f"{title} {last}, best {best} at step {result['best_step']}"
+    if "baseline/majority_miou" in result:
+        line += f" (majority class everywhere: {_percent(result['baseline/majority_miou'])})"
+    print(line)
     print(f"checkpoints: {folder}/checkpoints/best, {folder}/checkpoints/last")
     if report:
         from vfmseg.report.pages import write_run_report

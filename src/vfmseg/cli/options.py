@@ -25,7 +25,8 @@ def parse_overrides(words: list[str]) -> tuple[dict[str, Any], list[str]]:
         position += 1
         if not word.startswith("--") or word == "--":
             raise RecipeError(
-                f"Unexpected word {word!r}. Options look like --encoder.name dinov2-b; a recipe is given with -c."
+                f"Unexpected word {word!r}. Options look like --encoder.name dinov2-b; a recipe is given with "
+                "-c, files and folders before the first recipe key."
             )
         name, equals, text = word[2:].partition("=")
         if not equals:
@@ -57,7 +58,7 @@ def _value(text: str) -> Any:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: looks like a date or number, and is none: 2026-13-01
         return text
     if isinstance(value, str):
         try:  # YAML 1.1 reads 1e-4 as a word

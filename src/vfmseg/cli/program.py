@@ -1,16 +1,21 @@
 """Words of a command line in, an exit code out: picks the verb, and prints a user's mistake without a traceback.
 
 Exit codes: 0 done; 1 done, but what was checked is not in order; 2 a mistake, said in one message; 130 and 143
-stopped by Ctrl-C or SIGTERM after saving.
+stopped by Ctrl-C or SIGTERM, a fit after saving; 141 nobody reads the output any more, as in `vfmseg ... | head`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn
 
 from vfmseg.errors import RecipeError, VfmsegError, nearest
@@ -59,21 +64,66 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads of torch's CPU kernels wait for each other by spinning. Where a loader worker or another program
     # wants the same core, a step then takes ten times as long; waiting asleep costs next to nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a class name that the terminal's encoding lacks ends no work
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(words)
-    except VfmsegError as error:
+        with _stopped_by_sigterm():
+            try:
+                return _run(words)
+            finally:
+                sys.stdout.flush()  # here, where a reader who has gone is noticed
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (VfmsegError, OSError) as error:  # OSError: whatever of the machine nobody had a better word for
         if os.environ.get("VFMSEG_TRACEBACK"):
             raise
-        print(f"vfmseg: {error}", file=sys.stderr)
+        hint = "" if isinstance(error, VfmsegError) else " (VFMSEG_TRACEBACK=1 shows where)"
+        print(f"vfmseg: {_message(error)}{hint}", file=sys.stderr)
         stopped_by = getattr(error, "signal_number", None)
         return 2 if stopped_by is None else 128 + int(stopped_by)
     except KeyboardInterrupt:
-        print("vfmseg: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _stopped(signal.SIGINT)
+    except SystemExit as left:
+        if isinstance(left.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of Ctrl-C
+            return _stopped(signal.SIGINT)
+        if left.code == 128 + signal.SIGTERM:
+            return _stopped(signal.SIGTERM)
+        raise
+
+
+def _stopped(number: int) -> int:
+    print("vfmseg: stopped", file=sys.stderr)
+    return 128 + number
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM leave the program, which Lightning would only make a note of; a fit in its steps saves first."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not in the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says; one of a loader worker comes wrapped in its traceback."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].rstrip()
 
 
 def _run(words: list[str]) -> int:

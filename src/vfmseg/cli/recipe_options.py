@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import Any
 
 from vfmseg.runs.recipe import LoadedRecipe
 
@@ -21,27 +23,42 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, required: bool) -> No
 
 
 def read(
-    config: str | None, words: list[str], *, extra: dict[str, object] | None = None
+    config: str | None, words: list[str], *, extra: dict[str, object] | None = None, trains: bool = True
 ) -> LoadedRecipe | None:
     """Return the recipe with the options laid over it, or None where no recipe was given.
+
+    Args:
+        config: a recipe file or name.
+        words: recipe keys and published options with their values.
+        extra: what the verb itself lays over all that.
+        trains: whether the verb is fit, where some published options mean something else.
 
     Raises:
         RecipeError: whatever is wrong with the recipe or the options.
     """
-    from vfmseg.cli.aliases import translate
-    from vfmseg.cli.options import parse_overrides
     from vfmseg.runs.recipe_reader import read_recipe
 
-    found, notes = parse_overrides(words)
+    found, notes, name = parse(words, trains=trains)
     if config is None:
         return None
-    return read_recipe(config, {**translate(found), **(extra or {})}, notes=tuple(notes))
+    loaded = read_recipe(config, {**found, **(extra or {})}, notes=notes)
+    return replace(loaded, name=name) if name else loaded
+
+
+def parse(words: list[str], *, trains: bool = True) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """Return dotted recipe keys and values, notes on how they were understood, and the run's name if one was given."""
+    from vfmseg.cli.aliases import set_aside, translate
+    from vfmseg.cli.options import parse_overrides
+
+    found, notes = parse_overrides(words)
+    aside = set_aside(found, trains=trains)
+    return translate(aside.options), (*notes, *aside.notes), aside.run_name
 
 
 def _keys_help() -> str:
     import textwrap
 
-    from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS
+    from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, SAID
     from vfmseg.runs.recipe_reader import keys
 
     lines = ["recipe keys, each an option (--training.steps 100):"]
@@ -55,4 +72,5 @@ def _keys_help() -> str:
     ]
     lines += ["", "options of the published programs and what they mean here:"]
     lines += [f"  --{name}: {meaning}" for name, (meaning, _) in ALIASES.items()]
+    lines += [f"  --{name}: {meaning}" for name, meaning in SAID.items()]
     return "\n".join(lines)

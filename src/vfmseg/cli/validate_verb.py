@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 
-from vfmseg.cli.recipe_options import add_recipe_options, read
+from vfmseg.cli.recipe_options import add_recipe_options, parse, read
 
 TAKES_RECIPE_KEYS = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("checkpoint", nargs="?", help="a run folder, a checkpoint folder or a model file")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark",
+    )
     parser.add_argument(
         "--ckpt_path", metavar="CHECKPOINT", help="the same, as the published programs have it"
     )
@@ -24,48 +28,52 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Validate and print."""
-    from vfmseg.errors import CheckpointError
+    from vfmseg.errors import CheckpointError, RecipeError
 
-    checkpoint = options.checkpoint or options.ckpt_path
-    if checkpoint is None:
+    if options.checkpoint and options.ckpt_path:
+        raise RecipeError(
+            f"Say one checkpoint: {options.checkpoint}, or --ckpt_path {options.ckpt_path}. They mean the same."
+        )
+    found, notes, _ = parse(words, trains=False)  # refuses a checkpoint that stands after a recipe key
+    # the published EoMT has its checkpoint as --model.ckpt_path, which in fit is what to start from
+    checkpoint = options.checkpoint or options.ckpt_path or found.get("init_from")
+    if not checkpoint:
         raise CheckpointError("Say which checkpoint: vfmseg validate runs/NAME/checkpoints/best [-c RECIPE].")
-    loaded = read(options.config, words)
+    loaded = read(options.config, words, trains=False)
     if loaded is None:
-        from vfmseg.cli.aliases import translate
-        from vfmseg.cli.options import parse_overrides
         from vfmseg.runs.validate import recipe_of
 
-        found, notes = parse_overrides(words)
-        loaded = recipe_of(checkpoint, translate(found), notes=tuple(notes))
+        loaded = recipe_of(checkpoint, found, notes=notes)
 
     from vfmseg.runs.validate import validate
 
     done = validate(checkpoint, loaded, out=options.out, split=options.split)
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank != 0:
+        return 0
     if options.json:
         print(json.dumps(done.result, indent=2))
     else:
-        print(_table(done.scores, done.majority_miou))
+        print(_table(done.scores.table(), done.result))
     return 0
 
 
-def _table(scores, majority: float) -> str:  # type: ignore[no-untyped-def] # the type needs torch
-    width = max(len(name) for name in (*scores.names, "mean"))
-    lines = [f"{'class':{width}}    IoU %     F1 %  precision %  recall %"]
-    columns = (scores.iou, scores.f1, scores.precision, scores.recall)
-    for index, name in enumerate(scores.names):
-        cells = [_cell(column[index]) for column in columns]
-        lines.append(f"{name:{width}}  {cells[0]:>7}  {cells[1]:>7}  {cells[2]:>11}  {cells[3]:>8}")
-    means = [
-        _cell(v) for v in (scores.miou, scores.mean_f1, scores.mean_precision, scores.mean_class_accuracy)
-    ]
-    lines.append(f"{'mean':{width}}  {means[0]:>7}  {means[1]:>7}  {means[2]:>11}  {means[3]:>8}")
-    lines.append(
-        f"pixel accuracy {_cell(scores.pixel_accuracy)} %; majority class everywhere: mIoU {_cell(majority)} %"
-    )
-    if scores.absent_classes:
+def _table(table, result: dict[str, object]) -> str:  # type: ignore[no-untyped-def] # the type needs torch
+    width = max(len(name) for name, _ in (*table.rows, *table.means, ("class", ())))
+    heads = [f"{column} %" for column in table.columns]
+    lines = [f"{'class':{width}}  " + "  ".join(f"{head:>9}" for head in heads)]
+    for name, numbers in (*table.rows, *table.means):
+        cells = [f"{_cell(number):>{max(9, len(head))}}" for number, head in zip(numbers, heads, strict=True)]
+        lines.append(f"{name:{width}}  " + "  ".join(cells))
+    if "baseline/majority_miou" in result:
+        accuracy, majority = (float(str(result[k])) for k in ("val/pixel_accuracy", "baseline/majority_miou"))
         lines.append(
-            f"in neither truth nor prediction, so left out of the means: {', '.join(scores.absent_classes)}"
+            f"pixel accuracy {_cell(accuracy)} %; majority class everywhere: mIoU {_cell(majority)} %"
         )
+    if table.absent:
+        lines.append(f"in neither truth nor prediction, so left out of the means: {', '.join(table.absent)}")
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ class LabelTable:
         for raw, class_id in label_map.raw_to_id.items():
             self._ids[raw] = class_id
         self._ids_8bit = self._ids[:256].copy()
-        by_code = {_pack(colour): class_id for colour, class_id in label_map.colours.items()}
+        by_code = {pack_colour(colour): class_id for colour, class_id in label_map.colours.items()}
         self._colour_codes = np.array(sorted(by_code), np.uint32)
         self._colour_ids = np.array([by_code[code] for code in sorted(by_code)], np.uint8)
 
@@ -70,12 +70,12 @@ class LabelTable:
                 f"{name} is stored as RGB, and the colours of the classes are not known. "
                 f"{self.label_map.remedy}"
             )
-        codes = _pack_array(colours)
+        codes = pack_colours(colours)
         places = np.minimum(np.searchsorted(self._colour_codes, codes), len(self._colour_codes) - 1)
         unknown = self._colour_codes[places] != codes
         if unknown.any():
             values, counts = np.unique(codes[unknown], return_counts=True)
-            found = [f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in values.tolist()]
+            found = [str(list(unpack_colour(code))) for code in values.tolist()]
             raise LabelError(
                 f"{name} holds colours that no class has: {_count(found, counts)}. {self.label_map.remedy}"
             )
@@ -105,11 +105,18 @@ def resize_nearest(
     return raw[rows[:, None], columns]
 
 
-def _pack(colour: tuple[int, int, int]) -> int:
+def pack_colour(colour: tuple[int, int, int]) -> int:
+    """Return an RGB colour as one number."""
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def _pack_array(colours: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint32]:
+def unpack_colour(code: int) -> tuple[int, int, int]:
+    """Inverse of :func:`pack_colour`."""
+    return code >> 16, code >> 8 & 255, code & 255
+
+
+def pack_colours(colours: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint32]:
+    """Return :func:`pack_colour` of each pixel, (H, W, 3) -> (H, W)."""
     red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
     return (red << 16 | green << 8 | blue).astype(np.uint32, copy=False)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +28,8 @@ from vfmseg.errors import ArchiveError, nearest
 
 _LOCAL_HEADER_BYTES = 30
 _USUAL_NAME_AND_EXTRA_BYTES = 226
+_MOST_DEFLATED = 1032
+"""Bytes that one deflated byte can become, at most: a damaged directory may promise more than there is memory."""
 
 
 class _ArchiveSource(Source):
@@ -70,18 +73,16 @@ class ZipSource(_ArchiveSource):
 
     def read(self, member: Member) -> bytes:
         """Return the bytes of a member, its checksum verified."""
-        if member.flags & zip_directory.ENCRYPTED:
-            raise ArchiveError(
-                f"{self.title}: {member.name} is encrypted. Unpack the archive with its password."
-            )
+        self._refuse_encrypted(member)
         start, head = self._data_start(member)
         stop = start + member.stored_size
         data = head[start - member.offset : stop - member.offset]
         if len(data) < member.stored_size:
             data += self._window.read_at(start + len(data), member.stored_size - len(data))
         if member.method == zip_directory.DEFLATED:
+            size = max(1, min(member.size, _MOST_DEFLATED * len(data)))
             try:
-                data = zlib.decompress(data, -zlib.MAX_WBITS, max(1, member.size))
+                data = zlib.decompress(data, -zlib.MAX_WBITS, size)
             except zlib.error as error:
                 raise self._damaged(member, str(error)) from error
         elif member.method != zip_directory.STORED:
@@ -95,16 +96,26 @@ class ZipSource(_ArchiveSource):
 
     def open_inner(self, member: Member, title: str) -> ZipSource:
         """Return a zip that lies in this one: read in place if stored, else decompressed once."""
-        if member.method == zip_directory.STORED and not member.flags & zip_directory.ENCRYPTED:
+        self._refuse_encrypted(member)
+        if member.method == zip_directory.STORED:
             start, _ = self._data_start(member)
             return ZipSource(FileWindow(self.path, self._window.start + start, member.size), title, self.path)
         key = f"{self.path.resolve()} {member} {self.stamp_of(())}"
-        unpacked = unpack_once(title, key, lambda: self._open_stream(member))
+        try:
+            unpacked = unpack_once(title, key, lambda: self._open_stream(member))
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
+            raise self._damaged(member, str(error)) from error
         return ZipSource(FileWindow(unpacked), title, self.path)
 
     def _open_stream(self, member: Member) -> IO[bytes]:
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.open(member.name)
+        with zipfile.ZipFile(self.path) as archive:  # by place: of two members of one name the last is meant
+            return archive.open(next(i for i in archive.infolist() if i.header_offset == member.offset))
+
+    def _refuse_encrypted(self, member: Member) -> None:
+        if member.flags & zip_directory.ENCRYPTED:
+            raise ArchiveError(
+                f"{self.title}: {member.name} is encrypted. Unpack the archive with its password."
+            )
 
     def _data_start(self, member: Member) -> tuple[int, bytes]:
         """Return where the member's data start, and the bytes already read from its header on."""
@@ -134,17 +145,27 @@ class TarSource(_ArchiveSource):
         try:
             with tarfile.open(self._window.path, "r:") as archive:
                 for info in archive:
+                    if info.issparse():
+                        raise ArchiveError(
+                            f"{self.title}: {info.name} is stored as a sparse file, which cannot be read in "
+                            f"place. Unpack {self.title}."
+                        )
                     if info.isreg() or info.islnk():
                         place = by_name[info.linkname] if info.islnk() else (info.offset_data, info.size)
                         by_name[info.name] = place
                         names.append(info.name.removeprefix("./"))
                         places.append(place)
+                end = archive.offset
         except (tarfile.TarError, KeyError, EOFError) as error:
             raise ArchiveError(
                 f"{self.title} is not a complete tar file: {error}. Fetch it again."
             ) from error
-        if places and max(offset + size for offset, size in places) > self._window.size:
-            raise ArchiveError(f"{self.title} is not a complete tar file: it was cut short. Fetch it again.")
+        # tarfile takes whatever is no header for the end; only a block of zeros is
+        if self._window.read_at(end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ArchiveError(
+                f"{self.title} is not a complete tar file: it was cut short or is damaged at byte {end:,} of "
+                f"{self._window.size:,}. Fetch it again."
+            )
         numbers = np.full((len(names), len(NUMBERS)), -1, np.int64)
         if places:
             numbers[:, 0], numbers[:, 2] = np.array(places, np.int64).T
@@ -169,16 +190,19 @@ def open_source(path: str | Path) -> Source:
         ArchiveError: nothing is there, or it is no archive.
         ResourceError: a compressed tar does not fit the cache folder.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(path))
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long or the way there is barred
         return FolderSource(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _open_archive(path)
     for outer in path.parents:
-        if outer.is_file():
+        if os.path.isfile(outer):
             return _open_inner(outer, path.relative_to(outer).as_posix())
-        if outer.is_dir():
-            known = [entry.name for entry in outer.iterdir()]
+        if os.path.isdir(outer):
+            try:
+                known = os.listdir(outer)
+            except OSError as error:
+                raise ArchiveError(f"{path} cannot be reached: {outer}: {error.strerror}.") from error
             missing = path.relative_to(outer).parts[0]
             raise ArchiveError(
                 f"{path} does not exist: there is no {missing!r} in {outer}.{nearest(missing, known)}"
@@ -219,7 +243,7 @@ def _open_compressed_tar(path: Path, opener: Callable[[Path], IO[bytes]]) -> Tar
     key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     try:
         unpacked = unpack_once(str(path), key, lambda: opener(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:  # OSError: how bz2 and gzip say it
         raise ArchiveError(f"{path} cannot be decompressed: {error}. Fetch it again.") from error
     return TarSource(FileWindow(unpacked), str(path), path)
 
@@ -229,10 +253,11 @@ def _open_inner(outer: Path, inside: str) -> ZipSource:
     listing = source.list_members()
     if not isinstance(source, ZipSource):
         raise ArchiveError(f"{outer}/{inside}: archives inside a tar file cannot be read. Unpack {outer}.")
-    if inside not in listing.names:
+    line = listing.line_of(inside)
+    if line < 0:
         zips = [name for name in listing.names if name.endswith(".zip")]
         raise ArchiveError(
             f"{outer} has no member {inside!r}. Zip files inside: {', '.join(zips[:6]) or 'none'}."
             f"{nearest(inside, zips)}"
         )
-    return source.open_inner(listing.member(listing.names.index(inside)), f"{outer}/{inside}")
+    return source.open_inner(listing.member(line), f"{outer}/{inside}")

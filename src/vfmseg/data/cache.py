@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
@@ -20,12 +19,12 @@ logger = logging.getLogger(__name__)
 def cache_dir() -> Path:
     """Return the cache folder: ``$VFMSEG_CACHE``, or ``~/.cache/vfmseg``. It need not exist yet."""
     chosen = os.environ.get("VFMSEG_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "vfmseg"
+    return Path(os.path.expanduser(chosen)) if chosen else Path.home() / ".cache" / "vfmseg"
 
 
 def digest(text: str) -> str:
     """Return a short, stable name for a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -55,6 +54,7 @@ def unpack_once(title: str, key: str, open_stream: Callable[[], IO[bytes]]) -> P
 
     Raises:
         ResourceError: the cache folder is full or cannot be written.
+        OSError: without a number, and whatever else ``open_stream`` raises on damaged bytes.
     """
     target = cache_dir() / "unpacked" / digest(key)
     if target.is_file():
@@ -74,9 +74,9 @@ def unpack_once(title: str, key: str, open_stream: Callable[[], IO[bytes]]) -> P
     except PermissionError as error:
         raise ResourceError(_no_room(title, target, "the folder cannot be written")) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        if error.errno is None:  # the stream is damaged
             raise
-        raise ResourceError(_no_room(title, target, error.strerror or "disk full")) from error
+        raise ResourceError(_no_room(title, target, error.strerror or str(error))) from error
     return target
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vfmseg.data.scene_style import CLASSES
-from vfmseg.data.sets import ade20k, cityscapes, folder, gta5, pascal_voc
+from vfmseg.data.sets import ade20k, cityscapes, coco, folder, gta5, pascal_voc
 from vfmseg.data.spec import DatasetSpec
 from vfmseg.errors import DataError, nearest
 
@@ -31,7 +31,7 @@ SCENES_NAME: Final = "scenes"
 """Written by ``scenes.py`` in the layout of a folder data set, and read as one."""
 
 SPECS: Final[dict[str, DatasetSpec]] = {
-    spec.name: spec for spec in (ade20k.SPEC, pascal_voc.SPEC, cityscapes.SPEC, gta5.SPEC)
+    spec.name: spec for spec in (ade20k.SPEC, pascal_voc.SPEC, cityscapes.SPEC, gta5.SPEC, coco.SPEC)
 }
 """Data sets with a layout of their own."""
 
@@ -41,7 +41,7 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
             name=spec.name,
             title=spec.title,
             num_classes=spec.num_classes,
-            splits=tuple(spec.splits),
+            splits=tuple(spec.splits) or ("train", "val"),
             files=spec.files,
             licence=spec.licence,
             homepage=spec.homepage,
@@ -68,6 +68,11 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
     ),
 }
 """Everything ``open_dataset`` knows by name."""
+
+
+def tasks_of(name: str) -> tuple[str, ...]:
+    """Return the tasks that a data set has labels for: semantic, panoptic, instance."""
+    return SPECS[name].tasks if name in SPECS else ("semantic", "panoptic", "instance")
 
 
 def check_name(name: str) -> None:

@@ -5,43 +5,28 @@ from __future__ import annotations
 import logging
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from vfmseg.data import catalog
 from vfmseg.data.annotations import LabelTable, is_constant, resize_nearest, to_targets
 from vfmseg.data.examine import drop_failing
 from vfmseg.data.folder_plan import plan_folder
-from vfmseg.data.images import apply_orientation, decode_image, decode_label, read_orientation
+from vfmseg.data.images import RawSample, apply_orientation, decode_image, decode_label, read_orientation
 from vfmseg.data.index import Index, Names, load_or_build_index
-from vfmseg.data.locate import plan_split
-from vfmseg.data.pairing import Plan, Unpaired
+from vfmseg.data.opened import check_index
+from vfmseg.data.pairing import ReadFrom, Unpaired
 from vfmseg.data.proposal import MAX_LABELS, propose_description
-from vfmseg.data.sets import folder
+from vfmseg.data.segment_open import open_task, rows_kept, why_without_segments
+from vfmseg.data.segments import AnnotatedInstances, Annotator
 from vfmseg.data.spec import LabelMap
 from vfmseg.errors import ArchiveError, DataError, ImageError, LabelError
 from vfmseg.types import LabelSpace, Sample, Targets
 
 logger = logging.getLogger(__name__)
-
-_SHOWN = 3
-
-
-class RawSample(NamedTuple):
-    """An image and its label as stored, before raw values become class ids."""
-
-    image: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB."""
-    label: NDArray[np.uint8] | NDArray[np.uint16]
-    """(H, W) raw values, or (H, W, 3) colours."""
-    orientation: int
-    """EXIF orientation that was applied to the image: 1 (none), unless only then it fits its label."""
-    is_resized: bool
-    """The label had another size and was resized (nearest)."""
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -51,7 +36,15 @@ class SegmentationDataset(Dataset[Sample]):
     archives for itself. Use :func:`open_dataset` to make one.
     """
 
-    def __init__(self, plan: Plan, index: Index, label_map: LabelMap, *, resize_labels: bool = False) -> None:
+    def __init__(
+        self,
+        plan: ReadFrom,
+        index: Index,
+        label_map: LabelMap,
+        *,
+        resize_labels: bool = False,
+        annotator: Annotator | None = None,
+    ) -> None:
         self.title = plan.title
         """Data set and split, for messages."""
         self.label_map = label_map
@@ -60,6 +53,8 @@ class SegmentationDataset(Dataset[Sample]):
         """Labels resized to their image's size so far, in this process."""
         self._sources = tuple(plan.sources)
         self._resize_labels = resize_labels
+        self.annotator = annotator
+        """What reads segments; None where a label is a map of classes."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
@@ -74,6 +69,8 @@ class SegmentationDataset(Dataset[Sample]):
             ImageError, LabelError: a file is damaged, holds unknown values, or sizes differ; file and archive
                 are named.
         """
+        if self.annotator is not None:
+            return self._read_segments(index, self.annotator)
         raw = self.read_raw(index)
         ids = self._table.to_ids(raw.label, self.label_path(index))
         image = torch.from_numpy(raw.image).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W), memory stays
@@ -85,12 +82,25 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             LabelError: it is damaged or holds unknown values; file and archive are named.
         """
+        if self.annotator is not None:
+            return self.annotator.targets(range(len(self))[index], self)
         return to_targets(self._table.to_ids(self.read_raw_label(index), self.label_path(index)))
+
+    def instance_truth(self, index: int) -> AnnotatedInstances:
+        """Read the instances of one image as annotated, one mask each, crowds included; stuff is left out.
+
+        Raises:
+            DataError: the data set was opened for the task semantic.
+            LabelError: the annotation is damaged; file and archive are named.
+        """
+        if self.annotator is None:
+            raise DataError(f"{self.title} was opened for the task semantic, which knows no instances.")
+        return self.annotator.instances(range(len(self))[index], self)
 
     @property
     def label_space(self) -> LabelSpace:
         """The classes."""
-        return self.label_map.label_space
+        return self.label_map.label_space if self.annotator is None else self.annotator.label_space
 
     @property
     def names(self) -> Names:
@@ -106,6 +116,10 @@ class SegmentationDataset(Dataset[Sample]):
     def sentence(self) -> str:
         """What was found where, to be printed."""
         return self.index.sentence
+
+    def image_name(self, index: int) -> str:
+        """Return the name of a sample: its image's path inside the archive."""
+        return self.index.images.name(index)
 
     def image_path(self, index: int) -> str:
         """Return archive and member of an image, for messages."""
@@ -171,6 +185,20 @@ class SegmentationDataset(Dataset[Sample]):
         self.num_resized_labels += 1
         return RawSample(image, resize_nearest(label, size), 1, is_resized=True)
 
+    def _read_segments(self, index: int, annotator: Annotator) -> Sample:
+        row = range(len(self))[index]
+        targets = annotator.targets(row, self)
+        data = self.read_image_bytes(row)
+        image, size = decode_image(data, self.image_path(row)), tuple(targets.id_map.shape)
+        if image.shape[:2] != size and image.shape[1::-1] == size:
+            image = apply_orientation(image, read_orientation(data))
+        if image.shape[:2] != size:
+            raise LabelError(
+                f"{self.label_path(row)} is for an image of {size[0]} x {size[1]} (height x width), its image "
+                f"{self.index.images.name(row)} is {image.shape[0]} x {image.shape[1]}. Export both at one size."
+            )
+        return Sample(torch.from_numpy(image).permute(2, 0, 1), targets, self.index.images.name(row))
+
     @cached_property
     def _table(self) -> LabelTable:
         return LabelTable(self.label_map)
@@ -184,6 +212,7 @@ def open_dataset(
     path: str | Path,
     split: str,
     *,
+    task: str = "semantic",
     allow_unpaired: bool = False,
     allow_missing: bool = False,
     skip_constant_labels: bool = False,
@@ -198,11 +227,13 @@ def open_dataset(
         path: the folder with the downloads; for ``folder`` a folder, archive or YAML file; for ``scenes``
             what ``scenes.py`` wrote.
         split: ``train``, ``val`` or ``test``.
+        task: ``semantic``, ``panoptic`` or ``instance``: what the targets hold, and of which classes.
         allow_unpaired: leave out images without label and labels without image (listed in ``skipped``)
             instead of raising.
         allow_missing: of downloads in parts (GTA V), use those that are there.
-        skip_constant_labels: leave out labels of one single value, as published loaders do. Reads every
-            label once; the answer is cached.
+        skip_constant_labels: leave out what published loaders leave out: labels of one single value, and with
+            segments also images without any. Reads every label once unless a JSON says it; the answer is
+            cached.
         skip_bad: leave out files that cannot be decoded, sizes that differ and unknown values. Reads
             everything once; the answer is cached.
         val_fraction: only ``folder`` without a val split: share of the images to validate on.
@@ -212,35 +243,30 @@ def open_dataset(
         ArchiveError: downloads are missing, wrong or damaged.
         DataError: unknown data set or split, files without partner, an empty split, no class names.
     """
-    catalog.check_name(name)
-    if name in (folder.NAME, catalog.SCENES_NAME):
-        folder_plan, description = plan_folder(path, split, val_fraction=val_fraction, seed=seed)
-        plan: Plan = folder_plan
-        label_map = None if description is None else description.label_map
-        resize_labels = False
-    else:
-        if val_fraction:
-            raise DataError(f"val_fraction is for your own folders; {name} has its own splits.")
-        spec = catalog.SPECS[name]
-        plan = plan_split(spec, path, split, allow_missing=allow_missing)
-        label_map = spec.label_map(split)
-        resize_labels = spec.split(split).resize_labels
-    index = load_or_build_index(plan)
-    _check_index(index, plan, allow_unpaired=allow_unpaired)
+    opened = open_task(
+        name, path, split, task, allow_missing=allow_missing, val_fraction=val_fraction, seed=seed
+    )
+    plan, index, label_map, annotator = opened.plan, opened.index, opened.label_map, opened.annotator
+    check_index(index, plan, allow_unpaired=allow_unpaired)
     if label_map is None:
         raise DataError(
             f"{plan.title}: the classes have no names yet. Save this as a YAML file, correct the names, and "
             f"give its path instead (relative paths in it are relative to it):\n\n{_propose(plan, index)}"
         )
-    dataset = SegmentationDataset(plan, index, label_map, resize_labels=resize_labels)
+    resize = opened.resize_labels
+    dataset = SegmentationDataset(plan, index, label_map, resize_labels=resize, annotator=annotator)
     for wanted, check, what in (
+        (skip_bad, _why_bad, "files that cannot be used"),  # first: the other cannot read those
         (skip_constant_labels, _why_constant, "labels of one single value"),
-        (skip_bad, _why_bad, "files that cannot be used"),
     ):
         if wanted:
             fingerprint = f"{plan.fingerprint} {label_map} without {what}"
+            if annotator is not None:
+                fingerprint += f" {task} {annotator.state()}"
             kept = drop_failing(dataset.index, plan.sources, fingerprint, partial(check, dataset), what=what)
-            dataset = SegmentationDataset(plan, kept, label_map, resize_labels=resize_labels)
+            if annotator is not None:
+                annotator = annotator.take(rows_kept(kept, dataset.index))
+            dataset = SegmentationDataset(plan, kept, label_map, resize_labels=resize, annotator=annotator)
     if not len(dataset):
         reason = dataset.skipped[-1].reason
         raise DataError(f"{plan.title}: all {len(index)} samples were left out, the last because: {reason}.")
@@ -253,28 +279,16 @@ def propose_folder_yaml(path: str | Path, split: str = "train") -> str:
     return _propose(plan, load_or_build_index(plan))
 
 
-def _propose(plan: Plan, index: Index) -> str:
+def _propose(plan: ReadFrom, index: Index) -> str:
     reader = SegmentationDataset(plan, index, LabelMap(LabelSpace((), (), ()), {}))
     chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_LABELS, len(index))).astype(int))
     path = str(Path(plan.sources[0].title).absolute())
     return propose_description(path, (reader.read_raw_label(int(i)) for i in chosen))
 
 
-def _check_index(index: Index, plan: Plan, *, allow_unpaired: bool) -> None:
-    if index.skipped and not allow_unpaired:
-        first = "; ".join(f"{file.name} {file.reason}" for file in index.skipped[:_SHOWN])
-        raise DataError(
-            f"{plan.title}: {len(index.skipped)} files have no partner, beside {len(index)} pairs: {first}"
-            f"{'; ...' if len(index.skipped) > _SHOWN else ''}. Complete the files, or leave these out with "
-            "allow_unpaired: true."
-        )
-    if not len(index):
-        raise DataError(f"{plan.title} is empty: no image has a label. {index.sentence}")
-    if index.skipped:
-        logger.warning("%s: %d files without partner left out.", plan.title, len(index.skipped))
-
-
 def _why_constant(dataset: SegmentationDataset, index: int) -> str:
+    if dataset.annotator is not None:
+        return why_without_segments(dataset.annotator, index, dataset)
     return "its label has one single value" if is_constant(dataset.read_raw_label(index)) else ""
 
 

@@ -68,7 +68,13 @@ def read_description(text: str, title: str) -> Description:
     colours, ignored_colours = _colours(raw.get("colours"), names, problems)
     ignored = _integers(raw.get("ignore_index", IGNORE_INDEX), "ignore_index", problems)
     raw_to_id = dict.fromkeys(ignored, IGNORE_INDEX)
-    raw_to_id.update(_raw_to_id(raw.get("label_map"), ids, ignored, problems))
+    mapped = _raw_to_id(raw.get("label_map"), ids, ignored, problems)
+    if "ignore_index" in raw and raw.get("label_map") is not None:
+        both = sorted(value for value in ignored if mapped.get(value, IGNORE_INDEX) != IGNORE_INDEX)
+        problems += [
+            f"{value} has a class in label_map, and ignore_index says that it has none." for value in both
+        ]
+    raw_to_id.update(mapped)
     things = _things(raw.get("things", []), names, problems)
     patterns = {split: _patterns(raw[split], split, problems) for split in _SPLITS if split in raw}
     val_fraction, seed = raw.get("val_fraction", 0.0), raw.get("seed", 0)
@@ -124,6 +130,11 @@ def _names(raw: Any, problems: list[str]) -> dict[int, str]:
     wrong = [key for key in raw if not _is_integer(key) or not 0 <= key <= _MAX_RAW]
     if wrong:
         problems.append(f"names has the ids {wrong}; ids are integers from 0 to {_MAX_RAW}.")
+    unclear = {key: raw[key] for key in raw if raw[key] is None or isinstance(raw[key], bool | list | dict)}
+    problems += [
+        f"names has {value!r} for {key}; a name is text, in quotes where YAML takes it for something else (on, no)."
+        for key, value in unclear.items()
+    ]
     names = {key: str(raw[key]) for key in sorted(set(raw) - set(wrong))}
     twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
     if twice:
@@ -204,6 +215,7 @@ def _things(raw: Any, names: dict[int, str], problems: list[str]) -> set[int]:
         problems.append(f"things is {raw!r}; it should be a list of names or ids.")
         return set()
     id_of: dict[Any, int] = {name: i for i, name in names.items()} | {i: i for i in names}
+    raw = [item if isinstance(item, str | int) else str(item) for item in raw]
     unknown = [item for item in raw if item not in id_of]
     problems += [
         f"things holds {item!r}, which names does not.{nearest(str(item), names.values())}"

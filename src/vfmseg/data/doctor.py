@@ -12,11 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vfmseg.data import catalog
 from vfmseg.data.doctor_duplicates import duplicate_findings
 from vfmseg.data.doctor_findings import Wishes, file_findings
 from vfmseg.data.doctor_label_findings import label_findings, no_names
 from vfmseg.data.doctor_report import SEVERITIES, Report
 from vfmseg.data.doctor_scan import scan
+from vfmseg.data.doctor_segments import examine_segments
 from vfmseg.data.doctor_splits import Origin, absent_splits, find_splits, open_splits
 from vfmseg.data.doctor_tally import SplitTally, value_rows
 from vfmseg.data.proposal import MAX_LABELS, propose_description
@@ -31,6 +33,7 @@ def examine(
     path: str | Path,
     *,
     name: str = folder.NAME,
+    task: str | None = None,
     splits: Sequence[str] = (),
     limit: int | None = None,
     allow_unpaired: bool = False,
@@ -46,6 +49,7 @@ def examine(
     Args:
         path: the folder with the downloads; for ``folder`` a folder, archive or YAML file.
         name: one of ``catalog.DATASETS``.
+        task: whose labels are looked at; None: semantic ones, or the first others where there are none.
         splits: which; by default those that are there.
         limit: look at no more than this many samples a split, evenly spread; None: at all.
         allow_unpaired: files without partner will be left out, so they are no errors.
@@ -63,6 +67,21 @@ def examine(
     origin = Origin(name=name, path=Path(path), allow_missing=allow_missing, val_fraction=val_fraction)
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}; at least 1 sample a split is looked at.")
+    threads = num_threads or max(MIN_THREADS, os.cpu_count() or 0)
+    task = catalog.tasks_of(name)[0] if task is None else task
+    if task != "semantic":
+        return examine_segments(
+            path,
+            name=name,
+            task=task,
+            splits=splits,
+            limit=limit,
+            allow_unpaired=allow_unpaired,
+            skip_bad=skip_bad,
+            val_fraction=val_fraction,
+            num_threads=threads,
+            progress=progress,
+        )
     chosen = tuple(dict.fromkeys(splits)) or find_splits(origin)
     wishes = Wishes(
         allow_unpaired=allow_unpaired,
@@ -72,7 +91,6 @@ def examine(
     )
     tallies, absent = open_splits(origin, chosen, limit=limit, must_be_there=bool(splits))
     started_s = time.perf_counter()
-    threads = num_threads or max(MIN_THREADS, os.cpu_count() or 0)
     _look(tallies, threads, progress)
     total = sum(tally.num_examined for tally in tallies)
     images_per_s = total / max(time.perf_counter() - started_s, 1e-9)

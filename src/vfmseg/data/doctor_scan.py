@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vfmseg.data.annotations import pack_colours
 from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.data.images import decode_image, decode_label, read_orientation
 from vfmseg.errors import ImageError, LabelError
@@ -27,8 +28,10 @@ _JPEG: Final = b"\xff\xd8\xff"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE_AT: Final = 25
 _PNG_PALETTE: Final = 3
+_ORIENTATION_MARKS: Final = (b"Exif\0", b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
+"""What a JPEG or PNG holds where Pillow finds an orientation: in EXIF, as PNG writes it now or did, or in XMP."""
 _EXIF_WITHIN: Final = 1 << 17
-"""Bytes from the start of a JPEG in which its EXIF block lies: a segment has at most 64 KiB."""
+"""Bytes from the start of a JPEG in which they lie: a segment has at most 64 KiB."""
 _EXACT_FLOAT: Final = 1 << 24
 """OpenCV counts in float32, which is exact up to here."""
 _FLAT: Final = 24
@@ -143,23 +146,12 @@ def _count_colours(
     label: NDArray[np.uint8] | NDArray[np.uint16],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sort runs of equal colour instead of pixels, which are far more."""
-    red, green, blue = (label[..., channel].astype(np.uint32).ravel() for channel in range(3))
-    packed = red << 16 | green << 8 | blue  # (H * W,)
+    packed = pack_colours(label).reshape(-1)  # (H, W, 3) -> (H * W,)
     starts = np.concatenate(([0], np.flatnonzero(packed[1:] != packed[:-1]) + 1))
     lengths = np.diff(starts, append=len(packed))
     codes, run_code = np.unique(packed[starts], return_inverse=True)
     totals = np.bincount(run_code, weights=lengths, minlength=len(codes)).astype(np.int64)
     return tuple(codes.tolist()), tuple(totals.tolist())
-
-
-def pack_colour(colour: tuple[int, int, int]) -> int:
-    """Return an RGB colour as one number."""
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
-
-
-def unpack_colour(code: int) -> tuple[int, int, int]:
-    """Inverse of :func:`pack_colour`."""
-    return code >> 16, code >> 8 & 255, code & 255
 
 
 def difference_hash(image: NDArray[np.uint8]) -> bytes:
@@ -195,10 +187,9 @@ def _read_label(dataset: SegmentationDataset, index: int) -> tuple[bytes, str]:
 
 def _may_have_exif(data: bytes) -> bool:
     """Spare the files that surely have no orientation a second look by Pillow."""
-    if data.startswith(_JPEG):
-        return b"Exif\0" in data[:_EXIF_WITHIN]
-    if data.startswith(_PNG):
-        return b"eXIf" in data
+    if data.startswith((_JPEG, _PNG)):
+        head = data[:_EXIF_WITHIN] if data.startswith(_JPEG) else data
+        return any(mark in head for mark in _ORIENTATION_MARKS)
     return True
 
 

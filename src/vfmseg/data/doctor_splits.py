@@ -42,7 +42,7 @@ class Origin:
     @property
     def is_folder(self) -> bool:
         """Whether it is somebody's own data, which a YAML file may describe."""
-        return self.name == folder.NAME
+        return self.name in (folder.NAME, catalog.SCENES_NAME)
 
     @property
     def title(self) -> str:

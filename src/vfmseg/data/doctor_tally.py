@@ -8,9 +8,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vfmseg.data.annotations import pack_colour, unpack_colour
 from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.data.doctor_report import Place, SplitFacts, ValueRow
-from vfmseg.data.doctor_scan import LabelKind, Observation, pack_colour, unpack_colour
+from vfmseg.data.doctor_scan import LabelKind, Observation
 from vfmseg.data.spec import LabelMap, format_ranges
 from vfmseg.types import IGNORE_INDEX, Size
 

@@ -60,10 +60,10 @@ def drop_failing(
 
 
 def _content_state(index: Index, sources: Sequence[Source]) -> str:
-    """Return a text that differs whenever the content of a file of the index may."""
+    """Return a text that differs whenever the samples of the index do, or the content of a file may."""
     stamps = [
         source.stamp_of(table.name(int(i)) for i in np.flatnonzero(table.sources == number))
         for table in (index.images, index.labels)
         for number, source in enumerate(sources)
     ]
-    return digest(json.dumps(stamps))
+    return digest(json.dumps([stamps, list(index.names)]))

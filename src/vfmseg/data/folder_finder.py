@@ -11,7 +11,7 @@ from vfmseg.data.layouts import ALL, Layout, Pair, detect_layout
 from vfmseg.data.pairing import Unpaired, is_hidden
 from vfmseg.data.patterns import select
 from vfmseg.data.sets.folder import SPLIT_WORDS
-from vfmseg.data.source import Listing, Source, summarise_folders
+from vfmseg.data.source import Listing, Source, decode_text, summarise_folders
 from vfmseg.errors import DataError
 
 _SHOWN: Final = 4
@@ -101,16 +101,18 @@ class Finder:
         """Return a sentence on what the folders hold beside the pairs of any split, or an empty string."""
         if self._layout is None:
             return ""
-        stray = [pair for pair in self._layout.pairs if pair.split == ALL and pair not in found.pairs]
-        count = len(self._layout.outside) + (len(stray) if len(self._layout.splits) > 1 else 0)
+        count = len(self._layout.outside)
+        if len(self._layout.splits) > 1:
+            used = {pair.image for pair in found.pairs}
+            count += sum(pair.split == ALL and pair.image not in used for pair in self._layout.pairs)
         return (
             f" Not used: {count} pictures that lie in no folder of images, masks or splits." if count else ""
         )
 
     def _read_list(self, name: str) -> list[list[str]]:
         self.lists_read.append(name)
-        member = self._listing.member(self._listing.names.index(name))
-        return self._rows(self._source.read(member).decode("utf-8-sig"))
+        data = self._source.read(self._listing.member(self._listing.line_of(name)))
+        return self._rows(decode_text(data, f"{self._source.title}: {name}"))
 
     def _rows(self, text: str) -> list[list[str]]:
         """Cut lines at tabs, else at blanks unless the whole line is the name of a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from vfmseg.data.folder_source import FolderSource
 from vfmseg.data.layouts import describe_layout
 from vfmseg.data.pairing import Pairs, Ref
 from vfmseg.data.sets.folder import DESCRIPTION_FILES
-from vfmseg.data.source import Listing, Source
+from vfmseg.data.source import Listing, Source, decode_text, read_text
 from vfmseg.errors import DataError, nearest
 
 YAML_ENDINGS: Final = (".yaml", ".yml")
@@ -134,9 +135,9 @@ def plan_folder(
         ArchiveError: nothing is there, or it is damaged.
         DataError: the YAML file has mistakes.
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() in YAML_ENDINGS and path.is_file():
-        base, name, text = path.parent, path.name, path.read_text(encoding="utf-8")
+    path = Path(os.path.expanduser(path))
+    if path.suffix.lower() in YAML_ENDINGS and os.path.isfile(path):
+        base, name, text = path.parent, path.name, read_text(path)
     else:
         base = path
         name, text = _own_description(open_source(path))
@@ -145,7 +146,7 @@ def plan_folder(
     description = read_description(text, str(base / name))
     if val_fraction == 0:
         val_fraction, seed = description.val_fraction, description.seed
-    source = open_source(base / Path(description.path).expanduser())
+    source = open_source(base / os.path.expanduser(description.path))
     plan = FolderPlan(
         source,
         split,
@@ -166,12 +167,12 @@ def _own_description(source: Source) -> tuple[str, str]:
     if isinstance(source, FolderSource):
         for name in DESCRIPTION_FILES:
             if (source.path / name).is_file():
-                return name, (source.path / name).read_text(encoding="utf-8")
+                return name, read_text(source.path / name)
     else:
         listing = source.list_members()
         for name in DESCRIPTION_FILES:
-            if name in listing.names:
-                return name, source.read(listing.member(listing.names.index(name))).decode()
+            if (line := listing.line_of(name)) >= 0:
+                return name, decode_text(source.read(listing.member(line)), f"{source.title}: {name}")
     return "", ""
 
 
@@ -183,13 +184,13 @@ def _read_list(base: Path, source: Source, name: str) -> str:
     """Return the text of a list file that a YAML file names: beside the YAML file, or in the data."""
     for folder in (base, source.path):
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8-sig")
+            return read_text(folder / name)
     if isinstance(source, FolderSource):
         known = [path.name for folder in (base, source.path) for path in folder.glob("*.txt")]
     else:
         listing = source.list_members()
-        if name in listing.names:
-            return source.read(listing.member(listing.names.index(name))).decode("utf-8-sig")
+        if (line := listing.line_of(name)) >= 0:
+            return decode_text(source.read(listing.member(line)), f"{source.title}: {name}")
         known = [name for name in listing.names if name.endswith(".txt")]
     raise DataError(
         f"There is no list {name} beside the YAML file in {base} or in {source.title}.{nearest(name, known)}"

@@ -54,7 +54,7 @@ class FolderSource(Source):
                 for entry in entries:
                     if entry.is_dir():
                         pending.append((prefix + entry.name, above | {identity}))
-                    elif entry.is_file():
+                    elif entry.is_file() or entry.is_symlink():  # also a link to nothing: reading it says so
                         names.append(prefix + entry.name)
 
     def read(self, member: Member) -> bytes:
@@ -63,18 +63,20 @@ class FolderSource(Source):
         try:
             return path.read_bytes()
         except FileNotFoundError as error:
+            if path.is_symlink():
+                raise ArchiveError(f"{path} is a link to {os.readlink(path)}, which is not there.") from error
             raise ArchiveError(f"{path} was there when the data set was opened, and is gone.") from error
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from error
 
     def stamp_of(self, names: Iterable[str]) -> Stamp:
-        """Return the modification time of each file.
+        """Return the modification time of each file; of a link to nothing that of the link.
 
         Raises:
             ArchiveError: a file is gone.
         """
         try:
-            return {name: os.stat(self.path / name).st_mtime_ns for name in names}
+            return {name: _mtime_ns(self.path / name) for name in names}
         except OSError as error:
             raise ArchiveError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
@@ -88,3 +90,10 @@ class FolderSource(Source):
     def is_settled(self, stamp: Stamp) -> bool:
         """Tell whether all changes are older than the clock of any file system is coarse."""
         return all(time.time_ns() - mtime > _COARSEST_CLOCK_NS for mtime in stamp.values())
+
+
+def _mtime_ns(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return os.lstat(path).st_mtime_ns

@@ -8,7 +8,9 @@ a palette must stay unread: the index is the label.
 from __future__ import annotations
 
 import io
-from typing import Final
+import struct
+import zlib
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,8 +25,27 @@ _TAIL: Final = 4096
 """Bytes in which the end mark of a complete file is looked for: OpenCV fills up what is cut short."""
 
 _EXIF_ORIENTATION: Final = 0x0112
-_DECODING_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_TIFF_BITS: Final = 258
+_TIFF_MEANING: Final = 262
+_WHITE_IS_ZERO: Final = 0
+_DECODING_ERRORS: Final = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 """What Pillow raises on damaged and on enormous files, depending on the format."""
+
+
+class RawSample(NamedTuple):
+    """An image and its label as stored, before raw values become class ids."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB."""
+    label: NDArray[np.uint8] | NDArray[np.uint16]
+    """(H, W) raw values, or (H, W, 3) colours."""
+    orientation: int
+    """EXIF orientation that was applied to the image: 1 (none), unless only then it fits its label."""
+    is_resized: bool
+    """The label had another size and was resized (nearest)."""
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -70,11 +91,22 @@ def decode_label(data: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint1
         with Image.open(io.BytesIO(data)) as image:
             frames = getattr(image, "n_frames", 1)
             mode = image.mode
+            tags = dict(getattr(image, "tag_v2", {}))
             values = np.asarray(image)
     except _DECODING_ERRORS as error:
         raise LabelError(f"{name} cannot be decoded as a label: {error}.") from error
     if frames != 1:
         raise LabelError(f"{name} holds {frames} frames; a label is a single picture.")
+    if data.startswith(_PNG) and data[24] == 16 and mode in ("RGB", "RGBA", "LA"):
+        raise LabelError(
+            f"{name} has several channels of 16 bits, of which only the high bytes would be read. "
+            "Export the labels as PNG with one channel, or as RGB of 8 bits."
+        )
+    if mode == "L" and tags and (tags.get(_TIFF_BITS) != (8,) or tags.get(_TIFF_MEANING) == _WHITE_IS_ZERO):
+        raise LabelError(
+            f"{name} is a TIFF of less than 8 bits, or one in which 0 is white: its values would be changed. "
+            "Export the labels as PNG, or as TIFF of 8 bits in which 0 is black."
+        )
     if mode in ("P", "L", "1"):
         return values.astype(np.uint8, copy=False) // _grey_step(data, mode)
     if mode in ("RGB", "RGBA"):

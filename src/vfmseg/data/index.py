@@ -25,7 +25,7 @@ from vfmseg.data.source import Listing, Member, Source, Stamp
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Part of the cache key; raised whenever the meaning of a cached index changes."""
 
 
@@ -60,6 +60,7 @@ class MemberTable:
 
     def name(self, index: int) -> str:
         """Return the path of a member inside its source."""
+        index = range(len(self))[index]
         start = self.ends[index - 1] if index else 0
         return self.text[start : self.ends[index]].tobytes().decode("utf-8", "surrogateescape")
 

@@ -19,6 +19,7 @@ from vfmseg.data.sets.folder import (
     IMAGE_ENDINGS,
     IMAGE_SUFFIXES,
     IMAGE_WORDS,
+    INSTANCE_FOLDER,
     LABEL_SUFFIXES,
     LABEL_WORDS,
     SPLIT_WORDS,
@@ -120,7 +121,11 @@ def detect_layout(names: Iterable[str]) -> Layout:
     order = sorted(label_of, key=sort_key)
     pairs = [Pair(image, label_of[image], split_of[image]) for image in order]
     alone = {file.name: file.split for file in images.values() if file.name not in label_of}
-    return Layout(pairs, alone, labels_alone, [file.name for file in files if says_image and not file.role])
+    outside = [file.name for file in files if says_image and not file.role]
+    outside = [
+        name for name in outside if INSTANCE_FOLDER not in name.split("/")[:-1]
+    ]  # read for other tasks
+    return Layout(pairs, alone, labels_alone, outside)
 
 
 def describe_layout(pairs: Sequence[Pair]) -> str:

@@ -6,13 +6,14 @@ Every download may still be the archive, or be unpacked: into a folder of its ow
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vfmseg.data.archives import open_source
 from vfmseg.data.pairing import Pairs, Ref, Unpaired, in_published_order, is_hidden, match_keys
-from vfmseg.data.source import Listing, Source, summarise_folders
+from vfmseg.data.source import Listing, Source, decode_text, summarise_folders
 from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
 from vfmseg.errors import ArchiveError, DataError
 
@@ -56,8 +57,9 @@ class SplitPlan:
         lists: list[Ref] = []
         if self.split.list_file:
             lists = [self._list_file(listings)]
-            member = listings[lists[0].source].member(lists[0].line)
-            stems = list(dict.fromkeys(self.sources[lists[0].source].read(member).decode().split()))
+            source, member = self.sources[lists[0].source], listings[lists[0].source].member(lists[0].line)
+            text = decode_text(source.read(member), f"{source.title}: {member.name}")
+            stems = list(dict.fromkeys(text.split()))
             unpaired = [Unpaired(stem, "is listed but has no image") for stem in stems if stem not in images]
             images = {stem: images[stem] for stem in stems if stem in images}
             labels = {stem: labels[stem] for stem in stems if stem in labels and stem in images}
@@ -100,8 +102,8 @@ class SplitPlan:
 
     def _list_file(self, listings: Sequence[Listing]) -> Ref:
         for source, listing in enumerate(listings):
-            if self.split.list_file in listing.names:
-                return Ref(source, listing.names.index(self.split.list_file))
+            if (line := listing.line_of(self.split.list_file)) >= 0:
+                return Ref(source, line)
         titles = ", ".join(source.title for source in self.sources)
         raise ArchiveError(
             f"{self.title} needs the list {self.split.list_file}, which is not in {titles}. "
@@ -123,8 +125,8 @@ def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing
         DataError: the data set has no such split.
     """
     chosen = spec.split(split)
-    root = Path(path).expanduser()
-    if not root.exists():
+    root = Path(os.path.expanduser(path))
+    if not os.path.exists(root):  # Path.exists raises where a name is too long or the way there is barred
         raise ArchiveError(
             f"{root} does not exist. It should hold {_needs(chosen)}. Get the files from {spec.homepage}"
         )

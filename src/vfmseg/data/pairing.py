@@ -41,8 +41,8 @@ class Pairs:
     """Files whose content decided what belongs together."""
 
 
-class Plan(Protocol):
-    """How the images and labels of one split are found in a few sources."""
+class ReadFrom(Protocol):
+    """What one split is read from."""
 
     @property
     def title(self) -> str:
@@ -55,6 +55,10 @@ class Plan(Protocol):
     @property
     def fingerprint(self) -> str:
         """A text that differs whenever another plan would pair differently."""
+
+
+class Plan(ReadFrom, Protocol):
+    """How the images and labels of one split are found in a few sources."""
 
     def under(self, source: int) -> Sequence[str]:
         """Return the folders of a source that matter."""

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vfmseg.data.annotations import pack_colours, unpack_colour
 from vfmseg.data.spec import MAX_CLASSES, format_ranges
 from vfmseg.types import IGNORE_INDEX
 
@@ -30,7 +31,7 @@ def propose_description(path: str, labels: Iterable[NDArray[np.uint8] | NDArray[
     count = 0
     for count, label in enumerate(labels, start=1):  # noqa: B007
         is_rgb = label.ndim == 3
-        flat = _packed(label) if is_rgb else label
+        flat = pack_colours(label) if is_rgb else label
         seen = colours if is_rgb else values
         for value, number in zip(
             *(part.tolist() for part in np.unique(flat, return_counts=True)), strict=True
@@ -75,10 +76,5 @@ def _from_colours(colours: dict[int, int], count: int) -> list[str]:
         "names:",
         *(f"  {i}: class_{i}" for i, _ in listed),
         "colours:",
-        *(f"  {i}: [{code >> 16}, {code >> 8 & 255}, {code & 255}]" for i, code in listed),
+        *(f"  {i}: {list(unpack_colour(code))}" for i, code in listed),
     ]
-
-
-def _packed(label: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint32]:
-    red, green, blue = (label[..., channel].astype(np.uint32) for channel in range(3))
-    return (red << 16 | green << 8 | blue).astype(np.uint32, copy=False)

@@ -31,7 +31,7 @@ from vfmseg.types import Size
 DEFAULT_SIZE: Final[Size] = (96, 160)
 """(height, width)"""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Part of the name of cached scenes; raised whenever the same settings give other files."""
 
 _MOST_SCENES: Final = 500_000
@@ -133,7 +133,7 @@ def ensure_scenes(settings: SceneSettings, root: str | Path | None = None) -> Pa
         root.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=root, prefix=".scenes-"))
         try:
-            write_scenes(temporary, **asdict(settings))
+            write_scenes(temporary, **asdict(settings), instances=True)
             temporary.chmod(0o755)  # temporary folders are for their owner alone
             _move_into_place(temporary, target)
         finally:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vfmseg.errors import ArchiveError
+from vfmseg.errors import ArchiveError, DataError
 
 Stamp = dict[str, int]
 """What tells whether a source is unchanged: JSON-ready, compared as a whole."""
@@ -50,6 +50,10 @@ class Listing:
     def member(self, index: int) -> Member:
         """Return one member."""
         return Member(self.names[index], *self.numbers[index].tolist())
+
+    def line_of(self, name: str) -> int:
+        """Return the number of a member, -1 if there is none; of several of one name the last, as unpacking does."""
+        return max((line for line, other in enumerate(self.names) if other == name), default=-1)
 
 
 class _Handle:
@@ -130,6 +134,39 @@ class Source(ABC):
     @abstractmethod
     def is_settled(self, stamp: Stamp) -> bool:
         """Tell whether a later change would surely show in this stamp."""
+
+
+def decode_text(data: bytes, title: str) -> str:
+    """Return the text of a YAML file or a list.
+
+    Args:
+        data: the file.
+        title: what messages call it.
+
+    Raises:
+        DataError: it is not UTF-8; the message says which line.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{title} is not UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}. Save it as UTF-8."
+        ) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a YAML file or a list on disk.
+
+    Raises:
+        ArchiveError: it cannot be read.
+        DataError: it is not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return decode_text(data, str(path))
 
 
 def summarise_folders(names: Sequence[str], limit: int = 6) -> str:

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vfmseg.errors import DataError, nearest
 from vfmseg.types import IGNORE_INDEX, LabelSpace
+
+if TYPE_CHECKING:
+    from vfmseg.data.segment_spec import SegmentSpec
 
 MAX_CLASSES = 254
 """Class ids are uint8: 255 is ignore and 254 marks raw values that no class has while they are looked up."""
@@ -80,12 +83,23 @@ class DatasetSpec:
     licence: str
     homepage: str
     """Where the files are to be had."""
+    segments: Mapping[str, Mapping[str, tuple[SegmentSpec, ...]]] = field(default_factory=dict)
+    """Task (panoptic, instance) -> split -> what its segments are read from: the first of these that is there."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the labels can be read for; ``splits`` is empty where there are no semantic ones."""
+        return (*(("semantic",) if self.splits else ()), *self.segments)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """First-choice names of all downloads, in order, each once."""
+        """First-choice names of all downloads, in order, each once; where possible those of the task semantic."""
         sets = [s for split in self.splits.values() for s in (split.images, split.labels)]
-        return tuple(dict.fromkeys(part[0] for s in sets for part in s.archives))
+        names = [part[0] for s in sets for part in s.archives]
+        if not names:
+            ways = [way for task in self.segments.values() for split in task.values() for way in split]
+            names = [name for way in ways for name in way.downloads]
+        return tuple(dict.fromkeys(names))
 
     def split(self, name: str) -> SplitSpec:
         """Return one split.
@@ -141,11 +155,35 @@ def load_yaml(text: str, title: str) -> Any:
     """Parse YAML.
 
     Raises:
-        DataError: it is not YAML; the message says where.
+        DataError: it is not YAML, holds a value that cannot be, or a key twice; the message says where.
     """
     import yaml  # waits until a class file is needed: `--help` and `list` do not pay for it
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
+        twice = _repeated_key(yaml.compose(text, Loader=loader))
+        if twice:
+            raise DataError(f"{title}: {twice}, and only the last would count. Remove the others.")
+        return yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-02-30
         raise DataError(f"{title} is not YAML: {error}") from error
+
+
+def _repeated_key(top: Any) -> str:
+    """Return where a composed YAML document has a key twice, or an empty string."""
+    pending: list[Any] = [top]
+    seen: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))
+        keys: set[tuple[str, str]] = set()
+        for item in node.value:
+            key, value = item if isinstance(item, tuple) else (None, item)
+            pending.append(value)
+            if key is not None and isinstance(key.value, str):
+                if (key.tag, key.value) in keys:
+                    return f"the key {key.value} stands there again in line {key.start_mark.line + 1}"
+                keys.add((key.tag, key.value))
+    return ""

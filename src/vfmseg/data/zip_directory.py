@@ -64,7 +64,7 @@ def read_zip_directory(read_at: Callable[[int, int], bytes], file_size: int) -> 
     start, size, count, shift = _find_directory(read_at, file_size)
     directory = read_at(start, size)
     positions = _record_positions(directory, count)
-    if not count:
+    if not len(positions):
         return ZipMembers([], np.empty((0, 6), np.int64))
     raw = np.frombuffer(directory, np.uint8)
     records = raw[positions[:, None] + np.arange(_RECORD.itemsize)].view(_RECORD)[:, 0]
@@ -111,32 +111,41 @@ def _find_directory(read_at: Callable[[int, int], bytes], file_size: int) -> tup
 
 
 def _record_positions(directory: bytes, count: int) -> NDArray[np.int64]:
-    """Return where each of the ``count`` records starts."""
+    """Return where each record starts.
+
+    ``count`` may be short by a multiple of 65536: macOS and old tools write no zip64 record for more files.
+    """
     raw = np.frombuffer(directory, np.uint8)
     found = np.flatnonzero(raw[:-3] == ord("P"))
     for step, byte in enumerate(b"K\x01\x02", start=1):
         found = found[raw[found + step] == byte]
     found = found[found <= len(raw) - _RECORD.itemsize]
-    if len(found) == count:
+    if _is_count(len(found), count):
         lengths = raw[found[:, None] + np.arange(28, 34)].view("<u2").astype(np.int64).sum(axis=1)
         following = found + _RECORD.itemsize + lengths
-        if not count or (found[0] == 0 and (following[:-1] == found[1:]).all() and following[-1] <= len(raw)):
+        if not len(found) or (
+            found[0] == 0 and (following[:-1] == found[1:]).all() and following[-1] <= len(raw)
+        ):
             return found
     return _walk_records(directory, count)
 
 
 def _walk_records(directory: bytes, count: int) -> NDArray[np.int64]:
     """Follow the chain; needed where a name, extra field or comment happens to contain the signature."""
-    positions = np.empty(count, np.int64)
+    positions: list[int] = []
     at = 0
-    for i in range(count):
-        if directory[at : at + 4] != b"PK\x01\x02" or at + _RECORD.itemsize > len(directory):
-            raise ZipFormatError(f"its directory is damaged at record {i} of {count}")
-        positions[i] = at
+    while directory[at : at + 4] == b"PK\x01\x02" and at + _RECORD.itemsize <= len(directory):
+        positions.append(at)
         at += _RECORD.itemsize + sum(struct.unpack_from("<3H", directory, at + 28))
     if at > len(directory):
         raise ZipFormatError("its directory is cut short")
-    return positions
+    if not _is_count(len(positions), count):
+        raise ZipFormatError(f"its directory is damaged at record {len(positions)} of {count}")
+    return np.array(positions, np.int64)
+
+
+def _is_count(found: int, count: int) -> bool:
+    return found >= count and (found - count) % (1 << 16) == 0
 
 
 def _fill_from_zip64_extra(row: NDArray[np.int64], directory: bytes, position: int, record: np.void) -> None:
@@ -151,7 +160,10 @@ def _fill_from_zip64_extra(row: NDArray[np.int64], directory: bytes, position: i
                 if row[column] == _IN_ZIP64_EXTRA:
                     if length < 8 or at + 8 > stop:
                         raise ZipFormatError("a zip64 field of its directory is damaged")
-                    row[column] = struct.unpack_from("<Q", directory, at)[0]
+                    value = struct.unpack_from("<Q", directory, at)[0]
+                    if value > np.iinfo(np.int64).max:
+                        raise ZipFormatError("a zip64 field of its directory is damaged")
+                    row[column] = value
                     at, length = at + 8, length - 8
             return
         at += length
@@ -167,6 +179,8 @@ def _names(directory: bytes, positions: NDArray[np.int64], records: NDArray[np.v
         names = [_decode(n, utf8) for n, utf8 in zip(names, is_utf8, strict=True)]
     if "\\" in text:  # some Windows tools write their own separator
         names = [name.replace("\\", "/") for name in names]
+    if "./" in text:  # others write the folder that was packed
+        names = [name.removeprefix("./") for name in names]
     return names
 
 

@@ -114,6 +114,7 @@ class MaskCriterion:
             The loss, and the unweighted ``loss_mask``, ``loss_dice`` and ``loss_class`` of the last layer;
             those of earlier layers are named ``layer0_loss_mask`` and so on. ``nonfinite_costs`` counts the
             matching costs that were not finite: more than 0 means that the predictions have gone bad.
+            ``unmatched_segments`` counts the segments that no query could learn, as there are more than queries.
 
         Raises:
             LabelError: a label map holds an id or class that the model does not have.
@@ -160,6 +161,7 @@ class MaskCriterion:
             **_named("loss_dice", losses_dice),
             **_named("loss_class", losses_class),
             "nonfinite_costs": torch.tensor(nonfinite_costs),
+            "unmatched_segments": torch.tensor(sum(len(image) for image in segments) - sum(counts)),
         }
         return loss, parts
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,20 @@ Absent = Literal["exclude", "zero"]
 ``"exclude"`` leaves it out and names it (cityscapesScripts, mmsegmentation); ``"zero"`` counts it as 0
 (torchmetrics, and with it the published numbers of EoMT and benchmark-vfm-ss).
 """
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores by class, for people and pages. Numbers are in 0..1; NaN where there is nothing to score."""
+
+    columns: tuple[str, ...]
+    """What the numbers are called."""
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    """A class and its numbers."""
+    means: tuple[tuple[str, tuple[float, ...]], ...]
+    """Groups of classes and their means, the group of all classes first."""
+    absent: tuple[str, ...]
+    """Classes left out of the means, as they never occur."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +72,20 @@ class SegmentationScores:
     def num_pixels(self) -> int:
         """Labelled pixels that were counted."""
         return int(self.confusion.sum())
+
+    def record(self) -> dict[str, Any]:
+        """Return the counts that all numbers can be made of again, as plain values."""
+        return {"confusion": self.confusion.tolist(), "absent": list(self.absent_classes)}
+
+    def table(self) -> ScoreTable:
+        """Return IoU, F1, precision and recall by class."""
+        numbers = zip(self.iou, self.f1, self.precision, self.recall, strict=True)
+        return ScoreTable(
+            ("IoU", "F1", "precision", "recall"),
+            tuple((n, tuple(float(v) for v in row)) for n, row in zip(self.names, numbers, strict=True)),
+            (("mean", (self.miou, self.mean_f1, self.mean_precision, self.mean_class_accuracy)),),
+            self.absent_classes,
+        )
 
     def row(self, prefix: str = "val") -> dict[str, float | None]:
         """Return one flat row, ``{"val/miou": 0.71, "val/iou/road": 0.98, ...}``; absent classes are None."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from vfmseg.errors import RecipeError, nearest
 from vfmseg.models.decoders.base import Decoder
 from vfmseg.models.decoders.catalog import DECODERS
+from vfmseg.models.encoders.base import EXTRA_TOKENS_REFUSED, Encoder
 from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.tuning.catalog import TUNINGS, build_tuning
@@ -26,7 +28,8 @@ def build(
     sub_norm: bool = False,
     positions: str = "crop",
     overrides: Mapping[str, int | float | bool] | None = None,
-    decoder_options: Mapping[str, int] | None = None,
+    rope_rescale: float | None = None,
+    decoder_options: Mapping[str, int | bool | None] | None = None,
     seed: int | None = None,
 ) -> Segmenter:
     """Build a segmenter: a plain ``nn.Module`` that takes uint8 images (B, 3, H, W).
@@ -42,7 +45,9 @@ def build(
         sub_norm: BEiT-3's extra LayerNorms in a plain ViT.
         positions: ``crop`` (benchmark) or ``stretch`` (timm) for non-square images.
         overrides: the encoder's sizes, for tiny encoders with random weights.
-        decoder_options: sizes of the decoder (mask2former: num_queries, num_blocks, embed_dim, num_heads).
+        rope_rescale: random rescaling of DINOv3's rotary positions in training; None = none.
+        decoder_options: sizes of the decoder (mask2former: num_queries, num_blocks, embed_dim, num_heads;
+            mask2former_full: these, and the parts adapter, pixel_decoder, multi_scale; eomt: num_queries, num_blocks).
         seed: for random weights; None leaves torch's generator as it is.
 
     Raises:
@@ -69,21 +74,34 @@ def build(
         sub_norm=sub_norm,
         positions=positions,
         overrides=dict(overrides or {}),
+        rope_rescale=rope_rescale,
     )
     if seed is not None:  # the decoder starts alike whether the encoder's weights were drawn or read
         torch.manual_seed(seed + 1)
     return Segmenter(
-        built, build_tuning(tuning), _decoder(decoder, built.embed_dim, num_classes, decoder_options)
+        built, build_tuning(tuning), _decoder(decoder, built, num_classes, dict(decoder_options or {}))
     )
 
 
-def _decoder(name: str, encoder_dim: int, num_classes: int, options: Mapping[str, int] | None) -> Decoder:
+def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, int | bool | None]) -> Decoder:
     if name == "linear":
         from vfmseg.models.decoders.linear import LinearDecoder
 
         if options:
             raise RecipeError(f"The linear decoder has no options, but got {', '.join(options)}.")
-        return LinearDecoder(encoder_dim, num_classes)
+        return LinearDecoder(encoder.embed_dim, num_classes)
+    sizes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if name == "eomt":
+        from vfmseg.models.decoders.eomt import EoMTDecoder, default_blocks
+
+        if not encoder.takes_extra_tokens:
+            raise RecipeError(EXTRA_TOKENS_REFUSED)
+        sizes.setdefault("num_blocks", default_blocks(encoder.num_blocks))
+        return EoMTDecoder(encoder.embed_dim, num_classes, encoder.patch_size, **sizes)
+    if name == "mask2former_full":
+        from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder
+
+        return FullMask2FormerDecoder(encoder.embed_dim, num_classes, encoder.patch_size, **sizes)
     from vfmseg.models.decoders.mask2former import Mask2FormerDecoder
 
-    return Mask2FormerDecoder(encoder_dim, num_classes, **dict(options or {}))
+    return Mask2FormerDecoder(encoder.embed_dim, num_classes, **sizes)

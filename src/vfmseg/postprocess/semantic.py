@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from vfmseg.types import MaskLogits, Output, PixelLogits, Size
 
+_BAND_FLOATS = 1 << 19
+"""Mask probabilities worked on at once on a CPU."""
+
 
 def semantic_scores(prediction: MaskLogits, size: Size) -> Tensor:
     """Return the score of every class at every pixel: over the queries, the sum of mask times class.
@@ -25,12 +28,22 @@ def semantic_scores(prediction: MaskLogits, size: Size) -> Tensor:
     """
     with torch.autocast(device_type=prediction.mask_logits.device.type, enabled=False):
         classes = prediction.class_logits.float().softmax(-1)[..., :-1].transpose(1, 2)  # B K Q
-        scores = []
-        for mask_logits, image_classes in zip(prediction.mask_logits, classes, strict=True):
-            # One image at a time: Q masks at full size are the largest thing here.
+        num_images, num_classes, num_queries = classes.shape
+        height, width = size
+        rows = height if classes.device.type != "cpu" else max(1, _BAND_FLOATS // max(1, num_queries * width))
+        scores = classes.new_empty(num_images, num_classes, height, width)
+        for mask_logits, image_classes, image_scores in zip(
+            prediction.mask_logits, classes, scores, strict=True
+        ):
+            # One image at a time: Q masks at full size are the largest thing here. The rest is done in bands
+            # of rows, which stay in the cache.
             masks = F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=False)[0]
-            scores.append((image_classes @ masks.sigmoid().flatten(1)).unflatten(1, size))
-        return torch.stack(scores)
+            for top in range(0, height, rows):
+                band = masks[:, top : top + rows].sigmoid()  # Q r w
+                image_scores[:, top : top + rows] = (image_classes @ band.flatten(1)).unflatten(
+                    1, (-1, width)
+                )
+        return scores
 
 
 def pixel_scores(output: Output, crop_size: Size) -> Tensor:

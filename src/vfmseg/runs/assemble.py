@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,16 +11,20 @@ import torch
 
 from vfmseg.data.collate import collate_batch
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
+from vfmseg.data.truth import WithTruth
 from vfmseg.errors import RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
 from vfmseg.losses.settings import MaskLossSettings
 from vfmseg.models.build import build
+from vfmseg.models.decoders.eomt import EoMTDecoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.data_place import data_place
-from vfmseg.runs.recipe import LinearRecipe, Mask2FormerRecipe, Recipe, as_size
-from vfmseg.tasks.semantic import predict_windows
+from vfmseg.runs.decoder_recipe import EoMTRecipe, LinearRecipe, span_in_steps
+from vfmseg.runs.recipe import Recipe, as_size
+from vfmseg.tasks.catalog import build_task
 from vfmseg.training.datamodule import SegmentationData
-from vfmseg.training.module import Criterion, OptimizerSettings, SegmentationModule
+from vfmseg.training.module import Criterion, MaskSchedule, OptimizerSettings, SegmentationModule
+from vfmseg.training.schedule import annealing_spans
 from vfmseg.transforms.pipeline import Augmentation, TrainTransform
 from vfmseg.types import LabelSpace
 
@@ -53,6 +57,7 @@ def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
         name,
         path,
         split,
+        task=recipe.task,
         allow_unpaired=data.allow_unpaired,
         skip_bad=data.skip_bad,
         skip_constant_labels=data.skip_constant_labels,
@@ -88,14 +93,11 @@ def open_splits(recipe: Recipe, say: Say) -> Splits:
 def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
     """Build the recipe's segmenter."""
     encoder, decoder = recipe.encoder, recipe.decoder
-    options: dict[str, int] = {}
-    if isinstance(decoder, Mask2FormerRecipe):
-        options = {
-            "num_queries": decoder.num_queries,
-            "num_blocks": decoder.num_blocks,
-            "embed_dim": decoder.embed_dim,
-            "num_heads": decoder.num_heads,
-        }
+    options: dict[str, int | bool | None] = {}
+    if isinstance(decoder, EoMTRecipe):
+        options = {"num_queries": decoder.num_queries, "num_blocks": decoder.num_blocks}
+    elif not isinstance(decoder, LinearRecipe):
+        options = {key: value for key, value in dataclasses.asdict(decoder).items() if key != "name"}
     segmenter = build(
         encoder.name,
         num_classes=num_classes,
@@ -107,12 +109,41 @@ def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
         sub_norm=encoder.sub_norm,
         positions=encoder.positions,
         overrides=encoder.overrides,
+        rope_rescale=encoder.rope_rescale,
         decoder_options=options,
         seed=recipe.seed,
     )
+    built = segmenter.decoder
+    if isinstance(decoder, EoMTRecipe) and isinstance(built, EoMTDecoder):
+        built.supervise_all = decoder.masks != "never"
+        built.mask_probabilities = mask_schedule(recipe, built.num_blocks).inference
     if recipe.training.gradient_checkpointing:
         segmenter.encoder.set_checkpointing(True)
     return segmenter
+
+
+def mask_schedule(recipe: Recipe, num_blocks: int) -> MaskSchedule:
+    """Return when the attention masks of the last ``num_blocks`` blocks are there, in steps of the recipe's run.
+
+    Raises:
+        RecipeError: the recipe says it for another number of blocks.
+    """
+    decoder, steps = recipe.decoder, recipe.training.steps
+    if not isinstance(decoder, EoMTRecipe) or decoder.masks == "never":
+        zeros = (0,) * (num_blocks if isinstance(decoder, EoMTRecipe) else 0)
+        return MaskSchedule(starts=zeros, ends=zeros)
+    if decoder.anneal_start and len(decoder.anneal_start) != num_blocks:
+        raise RecipeError(
+            f"decoder.anneal_start has {len(decoder.anneal_start)} entries, but the queries run through {num_blocks} "
+            "blocks; give one a block, or none for the published pattern"
+        )
+    spans = list(zip(decoder.anneal_start, decoder.anneal_end, strict=True)) or annealing_spans(num_blocks)
+    return MaskSchedule(
+        starts=tuple(span_in_steps(start, steps) for start, _ in spans),
+        ends=tuple(span_in_steps(end, steps) for _, end in spans),
+        power=decoder.anneal_power,
+        at_inference=decoder.masks == "always",
+    )
 
 
 def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Criterion:
@@ -120,7 +151,8 @@ def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Cri
     average = recipe.training.loss_average
     if isinstance(recipe.decoder, LinearRecipe):
         return PixelCriterion(class_weights=_class_weights(recipe, train, say), average=average)
-    return MaskCriterion(MaskLossSettings(), num_classes=train.label_space.num_classes, average=average)
+    settings = MaskLossSettings(num_points=recipe.training.mask_points)
+    return MaskCriterion(settings, num_classes=train.label_space.num_classes, average=average)
 
 
 def _class_weights(recipe: Recipe, train: SegmentationDataset, say: Say) -> torch.Tensor | None:
@@ -162,24 +194,30 @@ def auto_class_weights(pixels: np.ndarray) -> np.ndarray:
 
 
 def build_module(
-    recipe: Recipe, segmenter: Segmenter, criterion: Criterion, names: tuple[str, ...]
+    recipe: Recipe, segmenter: Segmenter, criterion: Criterion, label_space: LabelSpace
 ) -> SegmentationModule:
     """Build the training shell."""
-    training = recipe.training
+    training, steps = recipe.training, recipe.training.steps
+    decoder = segmenter.decoder
+    num_blocks = decoder.num_blocks if isinstance(decoder, EoMTDecoder) else 0
+    warmup = min(span_in_steps(training.warmup, steps), steps - 1)
     return SegmentationModule(
         segmenter,
         criterion,
-        functools.partial(predict_windows, crop_size=segmenter.image_size),
-        names,
+        build_task(recipe.task),
+        label_space,
         OptimizerSettings(
             learning_rate=training.learning_rate,
             encoder_lr_factor=training.encoder_lr_factor,
             layer_decay=training.layer_decay,
+            num_spared_blocks=num_blocks if training.layer_decay_spares_queries else 0,
             weight_decay=training.weight_decay,
             poly_power=training.poly_power,
-            warmup_steps=min(int(training.warmup * training.steps), training.steps - 1),
-            total_steps=training.steps,
+            warmup_steps=warmup,
+            encoder_warmup_steps=min(span_in_steps(training.encoder_warmup, steps), steps - 1 - warmup),
+            total_steps=steps,
         ),
+        mask_schedule(recipe, num_blocks),
         recipe.seed,
     )
 
@@ -191,13 +229,14 @@ def build_data(
     augmentation = recipe.augmentation
     return SegmentationData(
         train,
-        val,
+        WithTruth(val) if recipe.task == "instance" else val,
         transform=TrainTransform(
             Augmentation(
                 size=as_size(recipe.encoder.image_size),
                 scale_range=(augmentation.scale_min, augmentation.scale_max),
                 color_jitter=augmentation.color_jitter,
                 flip=augmentation.flip,
+                redraw=augmentation.redraw,
             )
         ),
         collate=collate_batch,

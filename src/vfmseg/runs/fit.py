@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -15,32 +17,39 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import CheckpointError, ResourceError
-from vfmseg.metrics.mean_iou import majority_baseline
-from vfmseg.models.checkpoint import CheckpointHeader, load_into, read_header, read_tensors, writing
+from vfmseg.models.checkpoint import CheckpointHeader
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.summary import count_parameters
 from vfmseg.runs.assemble import (
     Say,
+    Splits,
     build_criterion,
     build_data,
     build_model,
     build_module,
     open_splits,
 )
-from vfmseg.runs.folder import RECIPE_FILE, environment, prepare, typed_command, write_json
-from vfmseg.runs.machine import Machine, build_loggers, build_trainer, settle_machine
+from vfmseg.runs.folder import RECIPE_FILE, begin, prepare, write_json
+from vfmseg.runs.machine import (
+    Machine,
+    build_loggers,
+    build_trainer,
+    close_loggers,
+    refuse_empty_validation,
+    settle_machine,
+)
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, in_steps
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree, recipe_yaml
-from vfmseg.tasks.semantic import HEADLINE
+from vfmseg.runs.resume import OwnRates, find_resume_file, refuse_other_data
+from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
-from vfmseg.training.callbacks.checkpoints import RESUME_FILE, Checkpoints, restored_step
-from vfmseg.training.callbacks.history import History, peak_memory_gib
+from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
+from vfmseg.training.callbacks.history import History, peak_memory_gib, read_rows
 from vfmseg.training.callbacks.pictures import Pictures
 from vfmseg.training.callbacks.progress import Progress
-from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal
+from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal, signals_given_back
 from vfmseg.training.module import SegmentationModule
 from vfmseg.training.schedule import ema_decay
-from vfmseg.types import LabelSpace
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ def say_on_stderr(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+@signals_given_back()
 def fit(
     recipe: str | Path | Mapping[str, Any] | Recipe | LoadedRecipe | None = None,
     *,
@@ -93,9 +103,16 @@ def fit(
     machine = settle_machine(chosen, say)
     if rank_zero_only.rank == 0:
         prepare(folder, resume=resume, overwrite=overwrite)
-    resume_file = _resume_file(folder, chosen, say) if resume else None
+    resume_file = find_resume_file(folder, chosen, say) if resume else None
+    written = folder / "result.json"
+    if resume_file and written.is_file() and restored_step(resume_file) >= chosen.training.steps:
+        say(f"resume: {folder} is finished; more training.steps would extend it")
+        return Run(folder, json.loads(written.read_text(encoding="utf-8")))
 
     splits = open_splits(chosen, say)
+    refuse_empty_validation(chosen, machine, len(splits.val))
+    if resume_file is not None:
+        refuse_other_data(folder, splits.label_space)
     segmenter = build_model(chosen, splits.label_space.num_classes)
     if chosen.init_from and resume_file is None:
         start_from(segmenter, chosen, splits.label_space, say)
@@ -112,16 +129,16 @@ def fit(
         f"{machine.accelerator}"
     )
     criterion = build_criterion(chosen, splits.train, say)
-    module = build_module(chosen, segmenter, criterion, splits.label_space.names)
+    module = build_module(chosen, segmenter, criterion, splits.label_space)
     data = build_data(chosen, splits.train, splits.val)
+    loggers = build_loggers(chosen, folder)
     if rank_zero_only.rank == 0:
-        with writing(folder):
-            (folder / RECIPE_FILE).write_text(recipe_yaml(chosen), encoding="utf-8")
-        write_json(folder / "environment.json", environment(typed_command()))
-    callbacks = _Callbacks.build(chosen, machine, folder, splits.val, splits.label_space, segmenter)
+        begin(folder, recipe_yaml(chosen), overwrite=overwrite)
+        write_json(folder / "findings.json", _left_out(splits))
+    callbacks = _Callbacks.build(chosen, folder, splits.val, module)
     if chosen.training.compile:
         segmenter.compile()
-    trainer = build_trainer(chosen, machine, callbacks=callbacks.all, loggers=build_loggers(chosen, folder))
+    trainer = build_trainer(chosen, machine, callbacks=[*callbacks.all, OwnRates()], loggers=loggers)
     started = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(resume_file) if resume_file else None)
@@ -132,6 +149,12 @@ def fit(
             f"The GPU has too little memory for data.batch_size {chosen.data.batch_size}: {error}. Halve it (the "
             "effective batch stays the same), or set training.gradient_checkpointing true."
         ) from error
+    finally:
+        close_loggers(loggers, exit_code=int(trainer.interrupted))
+    if not callbacks.history.rows:  # it was killed after its last step, so that nothing was left to train
+        callbacks.history.rows = read_rows(folder / "metrics.csv")
+        last = callbacks.history.rows[-1] if callbacks.history.rows else {}
+        callbacks.history.seconds_before = float(last.get("time_s") or 0.0)
     if callbacks.stopping is not None and callbacks.stopping.reason:
         say(callbacks.stopping.reason)
     result = _result(chosen, machine, module, trainer, callbacks, segmenter, time.perf_counter() - started)
@@ -147,51 +170,17 @@ def default_folder(loaded: LoadedRecipe) -> Path:
     return Path("runs") / name
 
 
-def _resume_file(folder: Path, recipe: Recipe, say: Say) -> Path | None:
-    """Return what to resume from, after saying what differs; None where the run has not saved yet."""
-    if not (folder / RECIPE_FILE).is_file():
-        raise CheckpointError(
-            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
-        )
-    before = recipe_tree(read_recipe(folder / RECIPE_FILE).recipe)
-    for difference in _differences(before, recipe_tree(recipe)):
-        say(f"resume: {difference}")
-    resume_file = folder / "checkpoints" / "last" / RESUME_FILE
-    if not resume_file.is_file():
-        say(f"resume: {folder} has no checkpoint yet; starting from step 0")
-        return None
-    step = restored_step(resume_file)
-    say(f"resume: going on from step {step} of {recipe.training.steps}")
-    return resume_file
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in dict.fromkeys([*before, *now]):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key} was {old}, is now {new}")
-    return found
-
-
-def start_from(segmenter: Segmenter, recipe: Recipe, label_space: LabelSpace, say: Say) -> None:
-    """Load the weights of ``recipe.init_from``; a class head of other classes is started anew, and said so.
-
-    Raises:
-        CheckpointError, WeightsError: no checkpoint there, or it does not fit.
-    """
-    header, tensors = read_header(recipe.init_from), read_tensors(recipe.init_from)
-    layer = f"decoder.{segmenter.decoder.class_layer_name}."
-    same = header.label_space.names == label_space.names
-    if not (same and recipe.load_class_head):
-        reason = "as load_class_head is false" if same else "as its classes are not the data's"
-        say(f"init_from: the class head of {recipe.init_from} is not taken ({reason}); it starts anew")
-        own = segmenter.state_dict()
-        tensors = {key: own[key] if key.startswith(layer) else value for key, value in tensors.items()}
-    load_into(segmenter, tensors, source=recipe.init_from)
-    say(f"init_from: {len(tensors)} tensors of {recipe.init_from} (step {header.step})")
+def _left_out(splits: Splits) -> list[dict[str, Any]]:
+    """Return what the report must say of files that were left out as asked; see ``report.run_folder.Finding``."""
+    return [
+        {
+            "level": "warning",
+            "text": f"{len(split.skipped)} {name} files left out, as asked",
+            "items": [f"{one.name}: {one.reason}" for one in split.skipped],
+        }
+        for name, split in (("training", splits.train), ("validation", splits.val))
+        if split.skipped
+    ]
 
 
 @dataclass
@@ -207,17 +196,16 @@ class _Callbacks:
     def build(
         cls,
         recipe: Recipe,
-        machine: Machine,
         folder: Path,
         val: Any,
-        label_space: LabelSpace,
-        segmenter: Segmenter,
+        module: SegmentationModule,
     ) -> _Callbacks:
-        training = recipe.training
+        training, label_space, headline = recipe.training, module.label_space, module.task.headline
         average = WeightAverage(ema_decay(training.ema, training.steps)) if training.ema else None
         tree = recipe_tree(recipe)
         mean, std = (
-            tuple(float(v) for v in b.flatten()) for b in (segmenter.encoder.mean, segmenter.encoder.std)
+            tuple(float(v) for v in b.flatten())
+            for b in (module.segmenter.encoder.mean, module.segmenter.encoder.std)
         )
 
         def describe(step: int, metrics: dict[str, float | None]) -> CheckpointHeader:
@@ -231,7 +219,7 @@ class _Callbacks:
         checkpoints = Checkpoints(
             folder / "checkpoints",
             every=in_steps(training.checkpoint_every, training.steps),
-            headline=HEADLINE,
+            headline=headline,
             describe=describe,
             average=average,
         )
@@ -246,8 +234,10 @@ class _Callbacks:
             extremes=6,
             average=average,
         )
-        signals = SaveOnSignal(checkpoints, resume_with=f"vfmseg fit --out {folder} --resume")
-        progress = Progress(history, headline=HEADLINE, shown=recipe.trainer.progress)
+        signals = SaveOnSignal(
+            checkpoints, resume_with=f"vfmseg fit --out {shlex.quote(str(folder))} --resume"
+        )
+        progress = Progress(history, headline=headline, shown=recipe.trainer.progress)
         order = [average, history, checkpoints, stopping, pictures, progress, signals]
         return cls([one for one in order if one is not None], history, checkpoints, stopping)
 
@@ -267,6 +257,7 @@ def _result(
     parameters = count_parameters(segmenter)
     rates = [rate for row in callbacks.history.rows if (rate := row.get("images_per_s")) is not None]
     return {
+        "task": recipe.task,
         "encoder": recipe.encoder.name,
         "tuning": recipe.tuning.method,
         "decoder": recipe.decoder.name,
@@ -274,9 +265,9 @@ def _result(
         "seed": recipe.seed,
         "steps": trainer.global_step,
         "best_step": callbacks.checkpoints.best_step,
-        "best/miou": callbacks.checkpoints.best,
+        module.task.headline.replace("val/", "best/"): callbacks.checkpoints.best,
         **scores.row("val"),
-        "baseline/majority_miou": majority_baseline(scores.confusion),
+        **module.task.baseline(scores),
         "seconds": round(callbacks.history.seconds_before + seconds, 3),
         "images_per_s": sorted(rates)[len(rates) // 2] if rates else None,
         "peak_memory_gib": round(peak_memory_gib(), 3),

@@ -42,13 +42,17 @@ _VERSIONS = (
 
 
 def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder ready for a run.
+    """Make sure that a run can be written into the folder; what is in it stays, see :func:`begin`.
 
     Raises:
-        RecipeError: it holds a run already and neither ``resume`` nor ``overwrite`` was asked for.
+        RecipeError: it holds a run already and neither ``resume`` nor ``overwrite`` was asked for, or both were.
         CheckpointError: there is nothing to resume.
         ResourceError: it cannot be written.
     """
+    if resume and overwrite:
+        raise RecipeError(
+            f"Say one of --resume (go on with the run in {folder}) and --overwrite (replace it), not both."
+        )
     holds_run = (folder / RECIPE_FILE).exists()
     if resume and not holds_run:
         raise CheckpointError(
@@ -59,13 +63,39 @@ def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder} already holds a run. Go on with it (--resume), replace it (--overwrite), "
             "or write elsewhere (--out DIR)."
         )
+    make_writable(folder)
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder where it is missing, and try to write into it before any work is done for it.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite and holds_run:
-            _clear(folder)
         probe = folder / "probe.partial"
         probe.write_bytes(b"0" * 65536)
         probe.unlink()
+
+
+def begin(folder: Path, recipe: str, *, overwrite: bool) -> None:
+    """Write ``recipe.yaml`` and ``environment.json``, once everything else that may be wrong has been found right.
+
+    Args:
+        folder: of the run, made by :func:`prepare`.
+        recipe: the resolved recipe as YAML.
+        overwrite: remove the run that is there.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    with writing(folder):
+        if overwrite:
+            _clear(folder)
+        (folder / "result.json").unlink(missing_ok=True)  # it would say that this run is finished
+    write_text(folder / RECIPE_FILE, recipe)
+    write_json(folder / "environment.json", environment(typed_command()))
 
 
 def _clear(folder: Path) -> None:
@@ -73,7 +103,8 @@ def _clear(folder: Path) -> None:
     import shutil
 
     for name in ("checkpoints", "predictions", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
     for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
 
@@ -129,7 +160,16 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
     with writing(path.parent):
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 
 from vfmseg.errors import RecipeError, ResourceError
 from vfmseg.runs.assemble import Say
+from vfmseg.runs.decoder_recipe import FullMask2FormerRecipe
 from vfmseg.runs.recipe import Recipe, in_steps
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.training.callbacks.checkpoints import SafeCheckpointIO
@@ -30,14 +32,21 @@ class Machine:
     """Micro-batches an optimiser step."""
 
 
-def settle_machine(recipe: Recipe, say: Say) -> Machine:
+def settle_machine(recipe: Recipe, say: Say, *, trains: bool = True) -> Machine:
     """Decide devices, precision and accumulation before anything is loaded.
+
+    Args:
+        recipe: what is asked for.
+        say: where messages go.
+        trains: False where nothing is trained, so that batch size and loggers do not matter.
 
     Raises:
         ResourceError: a device was asked for that is not there.
-        RecipeError: the effective batch cannot be reached.
+        RecipeError: the effective batch cannot be reached, or a logger is not installed.
     """
     trainer = recipe.trainer
+    if trains and "wandb" in recipe.training.loggers:
+        _refuse_missing_wandb()
     has_gpu = torch.cuda.is_available()
     if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
         raise ResourceError(
@@ -70,6 +79,10 @@ def settle_machine(recipe: Recipe, say: Say) -> Machine:
     if precision == "16-mixed" and accelerator == "cpu":
         say("precision: 16-mixed needs a GPU; using bf16-mixed on this CPU")
         precision = "bf16-mixed"
+    if trainer.strategy == "fsdp" and accelerator != "cuda":
+        raise RecipeError("trainer.strategy fsdp needs GPUs, and this run is on none. Use auto or ddp.")
+    if not trains:
+        return Machine(accelerator, devices, count, precision, 1)
     effective, batch = recipe.training.effective_batch_size, recipe.data.batch_size
     if effective % (batch * count):
         fits = [b for b in range(1, effective // count + 1) if effective % (b * count) == 0]
@@ -79,6 +92,16 @@ def settle_machine(recipe: Recipe, say: Say) -> Machine:
             f"device{'s' if count > 1 else ''}; {advice}."
         )
     return Machine(accelerator, devices, count, precision, effective // (batch * count))
+
+
+def refuse_empty_validation(recipe: Recipe, machine: Machine, num_images: int) -> None:
+    """Raise RecipeError where a device would validate on no image, which Lightning says in its own words."""
+    limit = recipe.trainer.limit_val_batches
+    if isinstance(limit, float) and int(num_images // machine.num_devices * limit) < 1:
+        raise RecipeError(
+            f"trainer.limit_val_batches {limit} of {num_images} validation images is less than one image for each of "
+            f"{machine.num_devices} device(s). Take a larger share, a whole number of images, or fewer devices."
+        )
 
 
 def build_trainer(
@@ -91,7 +114,8 @@ def build_trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
         num_nodes=recipe.trainer.num_nodes,
-        strategy=recipe.trainer.strategy,
+        strategy=_strategy(recipe, machine),
+        sync_batchnorm=machine.accelerator == "cuda",  # the ViT-Adapter's; of no effect on one device
         precision=machine.precision,
         max_steps=recipe.training.steps,
         max_epochs=-1,
@@ -115,6 +139,17 @@ def build_trainer(
     )
 
 
+def _strategy(recipe: Recipe, machine: Machine) -> str:
+    """Return Lightning's name of the strategy; DDP is told where a decoder leaves a parameter without gradient."""
+    decoder, asked = recipe.decoder, recipe.trainer.strategy
+    skips_norm = isinstance(decoder, FullMask2FormerRecipe) and decoder.adapter  # the encoder's final norm
+    return (
+        "ddp_find_unused_parameters_true"
+        if skips_norm and machine.num_devices > 1 and asked != "fsdp"
+        else asked
+    )
+
+
 def quiet_lightning() -> None:
     """Keep Lightning's advice about its own settings away from the user: they are set on purpose."""
     import logging
@@ -130,7 +165,7 @@ def build_loggers(recipe: Recipe, folder: Path) -> list[Logger]:
     """Build what was asked for beside metrics.csv.
 
     Raises:
-        RecipeError: W&B was asked for and is not installed.
+        RecipeError: W&B was asked for and cannot be started.
     """
     found: list[Logger] = []
     for name in recipe.training.loggers:
@@ -139,16 +174,37 @@ def build_loggers(recipe: Recipe, folder: Path) -> list[Logger]:
 
             found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
         else:
-            try:
-                import wandb  # noqa: F401 - only asked whether it is there
-            except ModuleNotFoundError:
-                raise RecipeError(
-                    "training.loggers names wandb, which is not installed: pip install 'vfmseg[wandb]', "
-                    "or leave it out (metrics.csv and TensorBoard hold the same numbers)."
-                ) from None
+            import wandb
             from lightning.pytorch.loggers import WandbLogger
 
-            logger = WandbLogger(project="vfmseg", name=folder.name, save_dir=folder)
-            logger.log_hyperparams(recipe_tree(recipe))
+            try:
+                logger = WandbLogger(project="vfmseg", name=folder.resolve().name, save_dir=folder)
+                logger.log_hyperparams(recipe_tree(recipe))
+            except wandb.Error as error:
+                raise RecipeError(
+                    f"training.loggers names wandb, which cannot be started: {str(error).rstrip('.')}. Type `wandb "
+                    "login`, set WANDB_MODE=offline, or leave it out (metrics.csv and TensorBoard hold the same "
+                    "numbers)."
+                ) from None
             found.append(logger)
     return found
+
+
+def close_loggers(loggers: list[Logger], *, exit_code: int) -> None:
+    """End W&B's run, which the next run of this process would otherwise go on with."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=exit_code)
+
+
+def _refuse_missing_wandb() -> None:
+    # asked by its metadata: a folder called wandb, which W&B itself makes, can be imported, too
+    try:
+        metadata.version("wandb")
+    except metadata.PackageNotFoundError:
+        raise RecipeError(
+            "training.loggers names wandb, which is not installed: pip install 'vfmseg[wandb]', "
+            "or leave it out (metrics.csv and TensorBoard hold the same numbers)."
+        ) from None

@@ -13,7 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from vfmseg.models.encoders.catalog import lookup
+from vfmseg.runs.decoder_recipe import DecoderRecipe, EoMTRecipe, LinearRecipe, decoder_contradictions
 from vfmseg.runs.values import (
+    CountOrFraction,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -21,6 +24,7 @@ from vfmseg.runs.values import (
     PositiveFraction,
     PositiveInt,
     SizeSetting,
+    SpanOrNone,
     StepsOrFraction,
 )
 
@@ -43,6 +47,9 @@ class EncoderRecipe:
     """Add BEiT-3's extra LayerNorms (only with a plain ViT and a converted BEiT-3 file; `beit3-b` has them)."""
     positions: Literal["crop", "stretch"] = "crop"
     """Absolute positions of a non-square image: `crop` as the benchmark does, `stretch` as timm does."""
+    rope_rescale: PositiveFloat | None = None
+    """In training, rotary positions of DINOv3 are rescaled by a random factor between 1/x and x, as transformers' DINOv3
+    does (2 in the published EoMT on DINOv3); null = never."""
     overrides: dict[str, int | float | bool] = field(default_factory=dict)
     """Sizes other than the model's own (embed_dim, depth, num_heads), for tiny encoders with random weights."""
 
@@ -53,33 +60,6 @@ class TuningRecipe:
 
     method: Literal["full", "frozen"] = "full"
     """`vfmseg list tunings`."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class LinearRecipe:
-    """The linear decoder has nothing to choose."""
-
-    name: Literal["linear"] = "linear"
-    """One linear layer on the patch tokens."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class Mask2FormerRecipe:
-    """The plain Mask2Former decoder of the benchmark (arXiv 2404.12172)."""
-
-    name: Literal["mask2former"] = "mask2former"
-    """Queries that attend to single-scale encoder features."""
-    num_queries: PositiveInt = 100
-    """Masks proposed an image."""
-    num_blocks: PositiveInt = 9
-    """Decoder blocks; each is supervised."""
-    embed_dim: PositiveInt = 256
-    """Channels inside the decoder."""
-    num_heads: PositiveInt = 8
-    """Attention heads; divides embed_dim."""
-
-
-DecoderRecipe = Annotated[LinearRecipe | Mask2FormerRecipe, Field(discriminator="name")]
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -136,6 +116,8 @@ class AugmentationRecipe:
     """Brightness ±32/255, contrast ±0.5, saturation ±0.5, hue ±18/360, each with probability 0.5."""
     flip: bool = True
     """Mirror left and right with probability 0.5."""
+    redraw: Literal["crop", "all"] = "crop"
+    """What is drawn again while a crop shows nothing labelled: the crop (benchmark), or all of it (EoMT)."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -152,12 +134,16 @@ class TrainingRecipe:
     """The encoder learns at this times `learning_rate`."""
     layer_decay: PositiveFraction = 1.0
     """Each block below the last learns at this times the rate of the one above; 1 = all alike."""
+    layer_decay_spares_queries: bool = False
+    """The blocks that queries run through (eomt) learn at the full rate, as in EoMT's DINOv3 recipes."""
     weight_decay: NonNegativeFloat = 0.05
     """AdamW's decay, on every parameter as the papers do."""
     poly_power: NonNegativeFloat = 0.9
     """Exponent of the polynomial decay to zero at the last step."""
-    warmup: Fraction = 0.0
-    """Share of the run in which the rate rises linearly from zero."""
+    warmup: SpanOrNone = 0.0
+    """Share of the run, or optimiser steps, in which the rate rises linearly from zero."""
+    encoder_warmup: SpanOrNone = 0.0
+    """Above zero, the encoder waits until `warmup` is over and then warms up for this long (EoMT's second stage)."""
     gradient_clip: PositiveFloat | None = None
     """Largest global gradient norm; null = no clipping."""
     precision: Literal["16-mixed", "bf16-mixed", "32-true"] = "bf16-mixed"
@@ -167,6 +153,8 @@ class TrainingRecipe:
     loss_average: Literal["image", "batch"] = "image"
     """`image`: every image weighs the same, so the result does not depend on how a batch is split; `batch`: every
     pixel or mask of a micro-batch does."""
+    mask_points: PositiveInt = 12544
+    """Points at which a mask decoder's masks are compared with true ones; fewer are quicker, for small images enough."""
     class_weights: Literal["none", "auto"] | list[PositiveFloat] = "none"
     """`auto`: rare classes weigh more (1/√share, seen on training labels); or one weight a class. Linear decoder only."""
     ema: Fraction = 0.0
@@ -193,13 +181,13 @@ class TrainerRecipe:
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     """`auto` takes a GPU where there is one."""
-    devices: Literal["auto"] | PositiveInt | list[NonNegativeInt] = 1
+    devices: Literal["auto"] | PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)] = 1
     """How many devices, or which: `2`, `[0, 3]`, `auto` for all."""
     num_nodes: PositiveInt = 1
     """Machines."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     """How devices share the work."""
-    limit_val_batches: PositiveInt | Fraction = 1.0
+    limit_val_batches: CountOrFraction = 1.0
     """Share (or number) of validation images looked at while training; `validate` always sees all."""
     log_every_n_steps: PositiveInt = 10
     """Optimiser steps between rows of metrics.csv."""
@@ -211,8 +199,8 @@ class TrainerRecipe:
 class Recipe:
     """A complete description of one run; saved with it, and accepted back by `-c`."""
 
-    task: Literal["semantic"] = "semantic"
-    """What is predicted."""
+    task: Literal["semantic", "panoptic", "instance"] = "semantic"
+    """What is predicted: a class per pixel; one segment per pixel, of things and stuff; scored masks of things."""
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     """Which vision foundation model."""
     tuning: TuningRecipe = field(default_factory=TuningRecipe)
@@ -231,11 +219,13 @@ class Recipe:
     """Checkpoint whose weights the run starts from; a class head of other classes is started anew, and said so."""
     load_class_head: bool = True
     """Take the class head from `init_from` where its classes are the data's."""
+    delta_weights: bool = False
+    """A published EoMT given as `init_from` holds differences to the encoder's own weights, as those on DINOv3 do."""
     seed: NonNegativeInt = 0
     """Decides initial weights, order, augmentation and dropout."""
 
 
-def contradictions(recipe: Recipe) -> list[str]:
+def contradictions(recipe: Recipe, *, needs_data: bool = True) -> list[str]:
     """Return what is wrong across fields, one sentence each; empty where all is well."""
     found: list[str] = []
     size = as_size(recipe.encoder.image_size)
@@ -251,23 +241,29 @@ def contradictions(recipe: Recipe) -> list[str]:
             f"augmentation.scale_min {recipe.augmentation.scale_min} is above augmentation.scale_max "
             f"{recipe.augmentation.scale_max}; swap them"
         )
-    if isinstance(recipe.decoder, Mask2FormerRecipe):
-        if recipe.decoder.embed_dim % recipe.decoder.num_heads:
-            found.append(
-                f"decoder.embed_dim {recipe.decoder.embed_dim} is not a multiple of decoder.num_heads "
-                f"{recipe.decoder.num_heads}"
-            )
-        if recipe.training.class_weights != "none":
-            found.append(
-                "training.class_weights works with the linear decoder only: a mask decoder weighs masks, "
-                "not pixels; leave it at none"
-            )
+    found += decoder_contradictions(recipe.decoder, recipe.training.steps)
+    if isinstance(recipe.decoder, LinearRecipe) and recipe.task != "semantic":
+        found.append(
+            f"the linear decoder scores one class per pixel and cannot tell objects apart, so task {recipe.task} needs a "
+            "mask decoder: decoder.name eomt, mask2former or mask2former_full"
+        )
+    known = lookup(recipe.encoder.name)
+    if isinstance(recipe.decoder, EoMTRecipe) and known is not None and known.family == "SAM":
+        found.append(
+            f"decoder.name eomt puts queries among the encoder's tokens, but {recipe.encoder.name} attends within "
+            "windows, where queries have no place; take decoder.name mask2former, or another encoder"
+        )
+    if not isinstance(recipe.decoder, LinearRecipe) and recipe.training.class_weights != "none":
+        found.append(
+            "training.class_weights works with the linear decoder only: a mask decoder weighs masks, "
+            "not pixels; leave it at none"
+        )
     if recipe.encoder.overrides and recipe.encoder.weights == "pretrained":
         found.append(
             "encoder.overrides changes the encoder's shape, so pretrained weights cannot fit; "
             "set encoder.weights to random or to a local file"
         )
-    if recipe.data.name != "scenes" and not recipe.data.path:
+    if needs_data and recipe.data.name != "scenes" and not recipe.data.path:
         found.append(
             f"data.path is missing: say where {recipe.data.name} lies (--data.path DIR); "
             f"`vfmseg list datasets` shows which files are expected"
@@ -291,7 +287,7 @@ class LoadedRecipe:
 
     recipe: Recipe
     name: str
-    """Stem of the recipe file; names the run folder."""
+    """Stem of the recipe file, with its folders below `configs`; names the run folder."""
     notes: tuple[str, ...] = ()
     """What aliases and slips were understood as; printed once."""
     given: dict[str, Any] = field(default_factory=dict)

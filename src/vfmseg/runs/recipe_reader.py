@@ -15,13 +15,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from vfmseg.errors import RecipeError, nearest
-from vfmseg.runs.recipe import (
-    LinearRecipe,
-    LoadedRecipe,
-    Mask2FormerRecipe,
-    Recipe,
-    contradictions,
-)
+from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe
+from vfmseg.runs.recipe import LoadedRecipe, Recipe, contradictions
 
 
 def read_recipe(
@@ -29,6 +24,7 @@ def read_recipe(
     overrides: Mapping[str, Any] | None = None,
     *,
     notes: tuple[str, ...] = (),
+    needs_data: bool = True,
 ) -> LoadedRecipe:
     """Read a recipe and lay ``overrides`` over it.
 
@@ -36,6 +32,7 @@ def read_recipe(
         source: a YAML file (found beside the caller or among the packaged ``configs/``), a nested mapping, or a recipe.
         overrides: nested or dotted (``{"training.steps": 10}``) values that win over the file.
         notes: passed on in the result.
+        needs_data: False where data.path may be missing, as nothing is read from there.
 
     Raises:
         RecipeError: the file is missing or is no YAML mapping; or the recipe has unknown keys, wrong values or
@@ -48,7 +45,8 @@ def read_recipe(
         tree = _nested(source)
     else:
         path = find_recipe(source)
-        name, tree = path.stem, _nested(_read_yaml(path))
+        _, below, inside = path.resolve().with_suffix("").as_posix().rpartition("/configs/")
+        name, tree = inside.replace("/", "_") if below else path.stem, _nested(_read_yaml(path))
         _resolve_data_path(tree, path)
     given = _nested(overrides or {})
     _lay_over(tree, given)
@@ -58,7 +56,7 @@ def read_recipe(
         recipe = TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
         raise RecipeError(_describe(error, source)) from None
-    wrong = contradictions(recipe)
+    wrong = contradictions(recipe, needs_data=needs_data)
     if wrong:
         raise RecipeError(_listed(source, wrong))
     return LoadedRecipe(recipe, name, notes, given)
@@ -118,8 +116,11 @@ def keys() -> dict[str, tuple[str, str]]:
     """Return every dotted recipe key with its (default, documentation), in the order of the recipe."""
     found: dict[str, tuple[str, str]] = {}
     _collect(Recipe, "", found)
-    found["decoder.name"] = (LinearRecipe().name, f"`vfmseg list decoders`. One of: {', '.join(_DECODERS)}.")
-    for choice in (LinearRecipe, Mask2FormerRecipe):
+    found["decoder.name"] = (
+        LinearRecipe().name,
+        f"`vfmseg list decoders`. One of: {', '.join(DECODER_RECIPES)}.",
+    )
+    for choice in DECODER_RECIPES.values():
         _collect(choice, "decoder.", found)
     return found
 
@@ -172,8 +173,10 @@ def _field_documentation(source: str) -> dict[str, str]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-13-01
         raise RecipeError(f"{path} is not readable YAML: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -231,7 +234,7 @@ def _describe(error: ValidationError, source: object) -> str:
     leaves: dict[str, list[str]] = {}
     for one in error.errors():
         location = [str(part) for part in one["loc"] if not _is_union_tag(str(part))]
-        if location and location[0] == "decoder" and len(location) > 2 and location[1] in _DECODERS:
+        if location and location[0] == "decoder" and len(location) > 2 and location[1] in DECODER_RECIPES:
             del location[1]  # pydantic names the chosen member of the union
         path = ".".join(location)
         if one["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -239,8 +242,8 @@ def _describe(error: ValidationError, source: object) -> str:
         elif one["type"] == "union_tag_invalid":
             given = one["input"]["name"]
             message = (
-                f"decoder.name {given!r} is unknown; allowed: {', '.join(_DECODERS)}."
-                f"{nearest(str(given), _DECODERS)}"
+                f"decoder.name {given!r} is unknown; allowed: {', '.join(DECODER_RECIPES)}."
+                f"{nearest(str(given), DECODER_RECIPES)}"
             )
             path = "decoder.name"
         elif one["type"] in ("dataclass_type", "model_attributes_type"):
@@ -276,7 +279,6 @@ def _like(leaf: str, candidates: Iterable[str]) -> list[str]:
     return [by_leaf[word] for word in difflib.get_close_matches(leaf.lower(), by_leaf, n=3, cutoff=0.6)]
 
 
-_DECODERS = ("linear", "mask2former")
 _UNION_TAGS = ("int", "float", "bool", "str", "constrained-int", "constrained-float", "literal")
 
 

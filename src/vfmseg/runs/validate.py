@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import CheckpointError, RecipeError
-from vfmseg.metrics.mean_iou import majority_baseline
-from vfmseg.metrics.scores import SegmentationScores
+from vfmseg.interop.tue_mps import is_tue_mps
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import (
@@ -23,11 +23,15 @@ from vfmseg.runs.assemble import (
     open_split,
 )
 from vfmseg.runs.fit import say_on_stderr
-from vfmseg.runs.folder import RECIPE_FILE, write_json
+from vfmseg.runs.folder import RECIPE_FILE, make_writable, write_json
 from vfmseg.runs.machine import build_trainer, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
-from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
+from vfmseg.runs.resume import differences
+from vfmseg.runs.start_weights import build_published, refuse_without_recipe
+from vfmseg.tasks.base import Scores
 from vfmseg.training.callbacks.pictures import write_validation
+from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.types import LabelSpace
 
 
@@ -35,16 +39,17 @@ from vfmseg.types import LabelSpace
 class ValidationRun:
     """What a validation found."""
 
-    scores: SegmentationScores
-    majority_miou: float
-    """mIoU of predicting the most frequent class everywhere."""
+    scores: Scores
+    baseline: dict[str, float]
+    """What a trivial prediction would score, by name."""
     seconds: float
     unscored: list[str]
-    """Images without a labelled pixel."""
+    """Images without anything labelled."""
     result: dict[str, Any]
     """Flat row, as in result.json."""
 
 
+@signals_given_back()
 def validate(
     checkpoint: str | Path,
     recipe: str | Path | Mapping[str, Any] | Recipe | LoadedRecipe | None = None,
@@ -57,8 +62,10 @@ def validate(
     """Score a checkpoint on data, every image at its original size.
 
     Args:
-        checkpoint: a run folder (its best checkpoint), a checkpoint folder or a model file.
-        recipe: whose data is used; by default the checkpoint's own recipe. The model is always the checkpoint's.
+        checkpoint: a run folder (its best checkpoint), a checkpoint folder, a model file, or a file of the published
+            EoMT or benchmark (tue-mps).
+        recipe: whose data is used; by default the checkpoint's own recipe. The model is always the checkpoint's; only
+            for a published file it is the recipe's.
         out: where to write ``result.json`` and ``validation.json``; nothing is written without it.
         split: of the data.
         say: where messages go.
@@ -66,6 +73,7 @@ def validate(
 
     Raises:
         CheckpointError: no checkpoint, or its classes are not the data's.
+        ResourceError: ``out`` cannot be written.
         VfmsegError: whatever else is wrong.
     """
     if out is not None and (Path(out) / RECIPE_FILE).exists():
@@ -73,7 +81,7 @@ def validate(
             f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
         )
     file = find_model_file(checkpoint)
-    header = read_header(file)
+    header = None if is_tue_mps(file) else read_header(file)
     if isinstance(recipe, LoadedRecipe):
         loaded = read_recipe(recipe.recipe, overrides, notes=recipe.notes) if overrides else recipe
     elif recipe is None:
@@ -82,40 +90,54 @@ def validate(
         loaded = read_recipe(recipe, overrides)
     for note in loaded.notes:
         say(note)
-    chosen = loaded.recipe
-    machine = settle_machine(chosen, say)
+    # a share of the images is for looking on while training; a validation sees all
+    trainer_recipe = dataclasses.replace(loaded.recipe.trainer, limit_val_batches=1.0)
+    chosen = dataclasses.replace(loaded.recipe, trainer=trainer_recipe)
+    own = chosen if header is None else model_recipe(header)
+    for line in _unused(chosen, own):
+        say(f"validate: {line}")
+    machine = settle_machine(chosen, say, trains=False)
+    if out is not None and rank_zero_only.rank == 0:
+        make_writable(Path(out))
     val = open_split(chosen, split)
-    refuse_other_classes(header.label_space, val.label_space, file)
-    say(f"validate: {file} (step {header.step}) on {len(val)} images of {chosen.data.name} ({split})")
-    segmenter, own = restore(file), model_recipe(header)
-    module = build_module(own, segmenter, build_criterion(own, val, say), val.label_space.names)
+    if header is not None:
+        refuse_other_classes(header.label_space, val.label_space, file)
+    step = "published" if header is None else f"step {header.step}"
+    say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
+    segmenter = restore(file) if header is not None else build_published(own, val.label_space, file, say)
+    module = build_module(own, segmenter, build_criterion(own, val, say), val.label_space)
     trainer = build_trainer(chosen, machine, callbacks=[], loggers=[])
     trainer.validate(module, datamodule=build_data(chosen, None, val), verbose=False)
     found = module.validation
     assert found is not None
-    baseline = majority_baseline(found.scores.confusion)
+    baseline = module.task.baseline(found.scores)
     result = {
         "checkpoint": str(file),
-        "step": header.step,
+        "task": own.task,
+        "step": None if header is None else header.step,
         "data": chosen.data.name,
         "split": split,
         "images": len(val),
         **found.scores.row("val"),
-        "baseline/majority_miou": baseline,
+        **baseline,
         "seconds": round(found.seconds, 3),
     }
     if out is not None and rank_zero_only.rank == 0:
         folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "result.json", result)
-        write_validation(folder, found, val.label_space, [], [])
+        write_validation(folder, found, own.task, val.label_space, [], [])
     return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result)
 
 
 def recipe_of(
     checkpoint: str | Path, overrides: Mapping[str, Any], *, notes: tuple[str, ...] = ()
 ) -> LoadedRecipe:
-    """Return the recipe of a checkpoint with ``overrides``; the machine it was trained on is left out of it."""
+    """Return the recipe of a checkpoint with ``overrides``; the machine it was trained on is left out of it.
+
+    Raises:
+        CheckpointError: a damaged file, or one of another program, which has no recipe.
+    """
+    refuse_without_recipe(find_model_file(checkpoint))
     return read_recipe({**read_header(checkpoint).recipe, "trainer": {}}, overrides, notes=notes)
 
 
@@ -125,8 +147,18 @@ def model_recipe(header: CheckpointHeader) -> Recipe:
     The rest (data, training, machine) is left at its defaults: a model must load whatever those keys were called
     when it was trained.
     """
-    parts = {name: header.recipe[name] for name in ("encoder", "tuning", "decoder")}
+    parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
     return read_recipe({**parts, "encoder": {**parts["encoder"], "weights": "random"}}).recipe
+
+
+def _unused(chosen: Recipe, own: Recipe) -> list[str]:
+    """Return what a recipe says of the model that is not so, as the model is always the checkpoint's."""
+    found = differences(recipe_tree(own), recipe_tree(chosen))
+    return [
+        f"the model is the checkpoint's, so {key} is {is_so}, not {asked}"
+        for key, is_so, asked in found
+        if key.startswith(("encoder.", "decoder.")) and key != "encoder.weights"
+    ]
 
 
 def restore(checkpoint: str | Path) -> Segmenter:

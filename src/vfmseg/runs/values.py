@@ -15,6 +15,17 @@ def _no_switch(value: Any) -> Any:
     return value
 
 
+def _number(value: Any) -> Any:
+    """Read a typed number as YAML does: 1.00 is a fraction, which a union would take for the whole number 1."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_no_switch)]
 Float = Annotated[float, BeforeValidator(_no_switch), Field(allow_inf_nan=False)]
 
@@ -24,5 +35,8 @@ PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
-StepsOrFraction = PositiveInt | PositiveFraction
+StepsOrFraction = Annotated[PositiveInt | PositiveFraction, BeforeValidator(_number)]
+CountOrFraction = StepsOrFraction
+SpanOrNone = Annotated[NonNegativeInt | Fraction, BeforeValidator(_number)]
+"""As StepsOrFraction, and 0 for none."""
 SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]

@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_baseline
+from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.postprocess.semantic import pixel_scores
+from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, tile_plan
 from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
-from vfmseg.types import Output, PixelLogits, SemanticMap, Size
+from vfmseg.types import LabelSpace, PixelLogits, Sample, SemanticMap, Size
+from vfmseg.visualize.overlays import Painted, side_by_side
 
-HEADLINE = "val/miou"
-"""The number by which runs of this task are compared; higher is better."""
 
-Segment = Callable[[Tensor], Output]
-"""uint8 crops (n, 3, h, w) in, a decoder's output out."""
+class SemanticTask(Task):
+    """One class per pixel, scored by mean IoU."""
+
+    name = "semantic"
+    headline = "val/miou"
+    title = "mIoU"
+    decoder_kinds: tuple[Literal["pixels", "masks"], ...] = ("pixels", "masks")
+
+    def predict(
+        self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace
+    ) -> list[SemanticMap]:
+        """Predict images by sliding windows, see :func:`predict_windows`."""
+        return predict_windows(segment, images, crop_size)
+
+    def draw(self, sample: Sample, prediction: SemanticMap, label_space: LabelSpace) -> NDArray[np.uint8]:
+        """Return image, truth and prediction side by side."""
+        image = sample.image.permute(1, 2, 0).cpu().numpy()
+        truth, found = sample.targets.id_map.cpu().numpy(), prediction.classes.cpu().numpy()
+        return side_by_side(image, Painted(truth), Painted(found), label_space)
+
+    def baseline(self, scores: SegmentationScores) -> dict[str, float]:
+        """Return the mIoU of predicting the most frequent class everywhere."""
+        return {"baseline/majority_miou": majority_baseline(scores.confusion)}
+
+    def metric(self, label_space: LabelSpace, device: torch.device | str) -> SemanticMetric:
+        """Return an empty confusion matrix over the classes."""
+        return SemanticMetric(label_space, device)
+
+
+class SemanticMetric:
+    """A confusion matrix that tells of each image how it fared."""
+
+    def __init__(self, label_space: LabelSpace, device: torch.device | str) -> None:
+        self._names = label_space.names
+        self._confusion = ConfusionMatrix(label_space.num_classes, device)
+
+    def update(self, prediction: SemanticMap, sample: Sample) -> ImageScore | None:
+        """Count one image; None where no pixel has a label."""
+        own = self._confusion.update(prediction.classes, sample.targets.id_map, name=sample.name)
+        if not bool(own.any()):
+            return None
+        score = image_score(own)
+        return ImageScore(score.miou, {"pixel_accuracy": score.pixel_accuracy})
+
+    def all_reduce(self) -> None:
+        """Sum the counts of all processes."""
+        self._confusion.all_reduce()
+
+    def scores(self) -> SegmentationScores:
+        """Return the scores of everything counted so far."""
+        return self._confusion.scores(self._names)
 
 
 @torch.no_grad()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import cv2
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.training.stream import AugmentedStream, SampleSource, ShardSampler, StreamSampler, Transform
 from vfmseg.types import Batch, Sample
 
@@ -32,7 +32,7 @@ class SegmentationData(pl.LightningDataModule):
     def __init__(
         self,
         train: SampleSource | None,
-        val: SegmentationDataset,
+        val: SampleSource,
         *,
         transform: Transform,
         collate: Callable[[Sequence[Sample]], Batch],
@@ -78,7 +78,7 @@ class SegmentationData(pl.LightningDataModule):
             len(self.val), rank=self.trainer.global_rank, world_size=self.trainer.world_size
         )
         return DataLoader(
-            self.val,
+            cast("Dataset[Sample]", self.val),
             batch_size=1,
             sampler=sampler,
             collate_fn=list,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,16 +16,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vfmseg.errors import VfmsegError
-from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score
-from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.models.segmenter import Segmenter
+from vfmseg.tasks.base import Metric, Scores, Task
 from vfmseg.training.param_groups import parameter_groups
-from vfmseg.training.schedule import polynomial_decay
-from vfmseg.types import Batch, Output, Sample, SemanticMap, Targets
+from vfmseg.training.schedule import mask_probability, polynomial_decay
+from vfmseg.types import Batch, LabelSpace, Output, Prediction, Sample, Targets
 
 Criterion = Callable[[Any, tuple[Targets, ...]], tuple[Tensor, dict[str, Tensor]]]
 """A decoder's output, of the kind this criterion is for, and targets in; the loss and its named parts out."""
-Predict = Callable[[Callable[[Tensor], Output], Sequence[Tensor]], list[SemanticMap]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +33,40 @@ class OptimizerSettings:
     learning_rate: float
     encoder_lr_factor: float
     layer_decay: float
+    num_spared_blocks: int = 0
     weight_decay: float
     poly_power: float
     warmup_steps: int
+    encoder_warmup_steps: int = 0
+    """Above zero the encoder waits for the end of ``warmup_steps`` and then warms up for this long."""
     total_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSchedule:
+    """When the attention masks of the last blocks are annealed, and whether masks are there at inference."""
+
+    starts: tuple[int, ...] = ()
+    """Optimiser step from which each block's mask probability falls, first block first."""
+    ends: tuple[int, ...] = ()
+    """Step from which it is zero."""
+    power: float = 0.9
+    at_inference: bool = False
+    """Masks stay on, in training and at inference; nothing is annealed."""
+
+    def probabilities(self, step: int) -> tuple[float, ...]:
+        """Return the probability of each block during optimiser step ``step`` (0-based)."""
+        if self.at_inference:
+            return (1.0,) * len(self.starts)
+        return tuple(
+            mask_probability(step, start=start, end=end, power=self.power)
+            for start, end in zip(self.starts, self.ends, strict=True)
+        )
+
+    @property
+    def inference(self) -> tuple[float, ...]:
+        """Probabilities with which the finished model predicts."""
+        return (1.0 if self.at_inference else 0.0,) * len(self.starts)
 
 
 @dataclass(frozen=True)
@@ -47,8 +76,10 @@ class ImageRecord:
     name: str
     index: int
     """Place in the validation split."""
-    miou: float
-    pixel_accuracy: float
+    score: float
+    """What images are ranked by, in 0..1."""
+    details: dict[str, float] = field(default_factory=dict)
+    """Other numbers of the image, by name."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +88,19 @@ class Validation:
 
     step: int
     """Optimiser steps done before it."""
-    scores: SegmentationScores
+    scores: Scores
     images: list[ImageRecord]
     """Every scored image, of all processes."""
     seconds: float
     unscored: list[str] = field(default_factory=list)
-    """Names of images without a labelled pixel: predicted, but not scored."""
+    """Names of images without anything labelled: predicted, but not scored."""
+    masked_scores: Scores | None = None
+    """Of the same images predicted with the attention masks that training has now; None where it has none."""
+
+    def row(self) -> dict[str, float | None]:
+        """Return all numbers as one flat row: ``val/...``, and ``val_masked/...`` where masks are not yet annealed."""
+        masked = self.masked_scores.row("val_masked") if self.masked_scores is not None else {}
+        return {**self.scores.row("val"), **masked}
 
 
 class DivergedError(VfmsegError):
@@ -75,9 +113,10 @@ class SegmentationModule(pl.LightningModule):
     Args:
         segmenter: what learns.
         criterion: output and targets in, loss and its named parts out.
-        predict: how the task turns images into maps.
-        class_names: K names.
+        task: how images are predicted and scored.
+        label_space: the K classes.
         optimizer: settings of AdamW and its schedule.
+        masks: schedule of attention masks, for decoders that have them.
         seed: with the batch number and the process, decides dropout and sampled points.
     """
 
@@ -85,24 +124,27 @@ class SegmentationModule(pl.LightningModule):
         self,
         segmenter: Segmenter,
         criterion: Criterion,
-        predict: Predict,
-        class_names: Sequence[str],
+        task: Task,
+        label_space: LabelSpace,
         optimizer: OptimizerSettings,
+        masks: MaskSchedule,
         seed: int,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.criterion = criterion
-        self.predict = predict
-        self.class_names = tuple(class_names)
+        self.task = task
+        self.label_space = label_space
         self.optimizer_settings = optimizer
+        self.masks = masks
         self.seed = seed
         self.train_losses: list[dict[str, Tensor]] = []
         """Parts of the loss of each batch since a callback last emptied the list."""
         self.last_batch_names: tuple[str, ...] = ()
         self.validation: Validation | None = None
         """The last pass over the validation split."""
-        self._confusion: ConfusionMatrix | None = None
+        self._metric: Metric | None = None
+        self._masked_metric: Metric | None = None
         self._records: list[ImageRecord] = []
         self._unscored: list[str] = []
 
@@ -117,6 +159,7 @@ class SegmentationModule(pl.LightningModule):
         # run draws what the uninterrupted one drew.
         words = np.random.SeedSequence([self.seed, 2, batch_idx, self.global_rank]).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+        self.segmenter.decoder.mask_probabilities = self.masks.probabilities(self.global_step)
         loss, parts = self.criterion(self(batch.images), batch.targets)
         named = parts if len(parts) > 1 else {}  # a single part is the loss itself
         self.train_losses.append({"loss": loss.detach(), **{k: v.detach() for k, v in named.items()}})
@@ -155,63 +198,95 @@ class SegmentationModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting from zero."""
-        self._confusion = ConfusionMatrix(len(self.class_names), self.device)
+        self._metric = self.task.metric(self.label_space, self.device)
+        now = self.masks.probabilities(self.global_step)
+        differs = self.trainer.state.fn == "fit" and now != self.masks.inference
+        self._masked_metric = self.task.metric(self.label_space, self.device) if differs else None
         self._records, self._unscored = [], []
         self._started = time.perf_counter()
 
     def validation_step(self, batch: list[Sample], batch_idx: int) -> None:
         """Predict the images of one batch at their own sizes and count them."""
-        assert self._confusion is not None
+        assert self._metric is not None
         assert self.trainer is not None
         images = [sample.image.to(self.device, non_blocking=True) for sample in batch]
-        maps = self.predict(self.segmenter, images)
-        for sample, found in zip(batch, maps, strict=True):
-            own = self._confusion.update(found.classes, sample.targets.id_map, name=sample.name)
-            if not bool(own.any()):
+        for sample, found in zip(batch, self.predict(images), strict=True):
+            score = self._metric.update(found, sample)
+            if score is None:
                 self._unscored.append(sample.name)
                 continue
-            score = image_score(own)
             index = batch_idx * self.trainer.world_size + self.global_rank
-            self._records.append(ImageRecord(sample.name, index, score.miou, score.pixel_accuracy))
+            self._records.append(ImageRecord(sample.name, index, score.score, score.details))
+        if self._masked_metric is not None:
+            now = self.masks.probabilities(self.global_step)
+            for sample, found in zip(batch, self.predict(images, now), strict=True):
+                self._masked_metric.update(found, sample)
+
+    def predict(
+        self, images: Sequence[Tensor], mask_probabilities: tuple[float, ...] | None = None
+    ) -> Sequence[Prediction]:
+        """Predict images (3, H, W) uint8 at their own sizes, as the finished model will.
+
+        Args:
+            images: on the module's device.
+            mask_probabilities: of the attention masks, where they are to be other than the finished model's.
+        """
+        segmenter = self.segmenter
+        chosen = self.masks.inference if mask_probabilities is None else mask_probabilities
+        segmenter.decoder.mask_probabilities = chosen
+        return self.task.predict(segmenter, images, segmenter.image_size, self.label_space)
 
     def on_validation_epoch_end(self) -> None:
         """Sum the counts of all processes and make the numbers."""
-        if self._confusion is None or self.trainer.sanity_checking:
+        if self._metric is None or self.trainer.sanity_checking:
             return
-        self._confusion.all_reduce()
+        self._metric.all_reduce()
+        if self._masked_metric is not None:
+            self._masked_metric.all_reduce()
         self.validation = Validation(
             step=self.global_step,
-            scores=self._confusion.scores(self.class_names),
+            scores=self._metric.scores(),
             images=_gathered(self._records),
             seconds=time.perf_counter() - self._started,
             unscored=_gathered(self._unscored),
+            masked_scores=None if self._masked_metric is None else self._masked_metric.scores(),
         )
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a training batch to ``device``; evaluation samples are moved one by one where they are used."""
         return batch.to(device) if isinstance(batch, Batch) else batch
 
-    def rate_factor(self, step: int) -> float:
-        """Return the factor on every group's peak rate during optimiser step ``step`` (0-based)."""
+    def rate_factor(self, step: int, *, encoder: bool) -> float:
+        """Return the factor on the peak rates of the decoder or the encoder during optimiser step ``step``."""
         settings = self.optimizer_settings
+        waits = encoder and settings.encoder_warmup_steps > 0
         return polynomial_decay(
             step,
             total_steps=settings.total_steps,
             power=settings.poly_power,
-            warmup_steps=settings.warmup_steps,
+            warmup_steps=settings.encoder_warmup_steps if waits else settings.warmup_steps,
+            hold_steps=settings.warmup_steps if waits else 0,
         )
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and the schedule that is a pure function of the step (arXiv 2404.12172, sec. 3)."""
+        """Return AdamW and a schedule that is a pure function of the step.
+
+        One warm-up for all (arXiv 2404.12172, sec. 3), or two: first the decoder's, then the encoder's (arXiv
+        2503.19108, sec. 4.1).
+        """
         settings = self.optimizer_settings
         groups = parameter_groups(
             self.segmenter,
             learning_rate=settings.learning_rate,
             encoder_lr_factor=settings.encoder_lr_factor,
             layer_decay=settings.layer_decay,
+            num_spared_blocks=settings.num_spared_blocks,
         )
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        factors: list[Callable[[int], float]] = [
+            functools.partial(self.rate_factor, encoder=group["name"] != "decoder") for group in groups
+        ]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -11,9 +11,14 @@ from vfmseg.training.schedule import layer_factor
 
 
 def parameter_groups(
-    segmenter: Segmenter, *, learning_rate: float, encoder_lr_factor: float, layer_decay: float
+    segmenter: Segmenter,
+    *,
+    learning_rate: float,
+    encoder_lr_factor: float,
+    layer_decay: float,
+    num_spared_blocks: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return optimiser groups ``{params, lr, name}``: the decoder first, then the encoder from its last block down.
+    """Return optimiser groups ``{params, lr, name}``: ``decoder`` first, then the encoder from its last block down.
 
     Every learning parameter is in exactly one group; parameters that do not learn are in none.
 
@@ -22,6 +27,7 @@ def parameter_groups(
         learning_rate: peak rate of the decoder.
         encoder_lr_factor: the encoder's rate as a factor of it.
         layer_decay: factor from each encoder block to the one below; at 1 the encoder is one group.
+        num_spared_blocks: last blocks of the encoder that learn at the full rate (arXiv 2503.19108's DINOv3 setting).
     """
     groups: list[dict[str, Any]] = [
         {"params": list(segmenter.decoder_parameters()), "lr": learning_rate, "name": "decoder"}
@@ -30,7 +36,9 @@ def parameter_groups(
     encoder = segmenter.encoder
     for parameter in segmenter.encoder_parameters():
         block = 0 if layer_decay == 1.0 else encoder.block_of(parameter)
-        factor = layer_factor(block, num_blocks=encoder.num_blocks, decay=layer_decay)
+        factor = layer_factor(
+            block, num_blocks=encoder.num_blocks, decay=layer_decay, num_spared=num_spared_blocks
+        )
         by_factor.setdefault(factor, []).append(parameter)
     for factor in sorted(by_factor, reverse=True):
         name = "encoder" if layer_decay == 1.0 else f"encoder_x{factor:.4g}"

@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 
-def polynomial_decay(step: int, *, total_steps: int, power: float, warmup_steps: int = 0) -> float:
+def polynomial_decay(
+    step: int, *, total_steps: int, power: float, warmup_steps: int = 0, hold_steps: int = 0
+) -> float:
     """Return the factor on the peak rate in force during optimiser step ``step`` (0-based).
 
-    The factor rises linearly over ``warmup_steps`` and then falls as
-    ``(1 - (step - warmup) / (total - warmup)) ** power`` to zero at ``total_steps``
-    (arXiv 2404.12172: power 0.9, no warm-up).
+    The factor is zero for ``hold_steps``, rises linearly over ``warmup_steps`` and then falls as
+    ``(1 - (step - hold - warmup) / (total - hold - warmup)) ** power`` to zero at ``total_steps``
+    (arXiv 2404.12172: power 0.9, neither hold nor warm-up; arXiv 2503.19108: both, for the encoder).
 
     Args:
         step: 0-based optimiser step; at or past ``total_steps`` the factor is 0.
         total_steps: steps of the whole run, > 0.
         power: exponent of the decay, >= 0; 0 keeps the rate at its peak.
-        warmup_steps: steps of linear warm-up, below ``total_steps``.
+        warmup_steps: steps of linear warm-up; the first of them has factor 0.
+        hold_steps: steps before the warm-up.
     """
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    if step < hold_steps:
+        return 0.0
+    peak = hold_steps + warmup_steps
+    if step < peak:
+        return (step - hold_steps) / warmup_steps
+    progress = (step - peak) / max(1, total_steps - peak)
     if progress >= 1:
         return 0.0
     return float((1.0 - progress) ** power)
+
+
+def mask_probability(step: int, *, start: int, end: int, power: float = 0.9) -> float:
+    """Return the probability that a query attends inside its mask only, during optimiser step ``step``.
+
+    Mask annealing (arXiv 2503.19108, sec. 3.3): 1 before ``start``, then ``(1 - (step - start) / (end - start)) **
+    power``, 0 from ``end`` on. Of the step alone, so that accumulation, resume and a longer run need no state.
+
+    Args:
+        step: 0-based optimiser step.
+        start: step from which the probability falls.
+        end: step from which it is zero, at least ``start``.
+        power: exponent, > 0.
+    """
+    if step < start:
+        return 1.0
+    if step >= end:
+        return 0.0
+    return float((1.0 - (step - start) / (end - start)) ** power)
+
+
+def annealing_spans(num_blocks: int) -> tuple[tuple[float, float], ...]:
+    """Return when the mask of each of the last blocks is annealed, first block first, in shares of the run.
+
+    The published pattern: a sixth of the run fully masked, then each block anneals for a sixth, the starts evenly
+    spread so that the last sixth of the run has no masks.
+    """
+    starts = [1 / 6 + (i / (num_blocks - 1) if num_blocks > 1 else 0) * 3 / 6 for i in range(num_blocks)]
+    return tuple((start, start + 1 / 6) for start in starts)
 
 
 def ema_decay(half_life: float, total_steps: int) -> float:
@@ -34,7 +69,7 @@ def ema_decay(half_life: float, total_steps: int) -> float:
     return float(0.5 ** (1.0 / max(1.0, half_life * total_steps)))
 
 
-def layer_factor(block: int, *, num_blocks: int, decay: float) -> float:
+def layer_factor(block: int, *, num_blocks: int, decay: float, num_spared: int = 0) -> float:
     """Return the factor on the encoder's rate for a parameter of ``block``.
 
     Args:
@@ -42,5 +77,7 @@ def layer_factor(block: int, *, num_blocks: int, decay: float) -> float:
             ``num_blocks`` for what follows (treated as the last block).
         num_blocks: blocks of the encoder.
         decay: factor from each block to the one below, in (0, 1].
+        num_spared: last blocks that learn at the full rate; the others are as far down as without.
     """
-    return float(decay ** (num_blocks - 1 - min(max(block, 0), num_blocks - 1)))
+    below_last = num_blocks - 1 - min(max(block, 0), num_blocks - 1)
+    return 1.0 if below_last < num_spared else float(decay**below_last)

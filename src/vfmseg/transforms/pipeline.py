@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -48,6 +49,8 @@ class Augmentation:
     """Whether brightness, contrast, saturation and hue vary, each in half of the samples."""
     flip: bool = True
     """Whether half of the samples are mirrored left to right."""
+    redraw: Literal["crop", "all"] = "crop"
+    """What is drawn again while a crop shows nothing labelled: the crop (benchmark), or everything (EoMT)."""
     brightness: float = 32 / 255
     """Brightness factors are drawn from [1 - brightness, 1 + brightness]; in [0, 1]."""
     contrast: float = 0.5
@@ -112,7 +115,7 @@ class TrainTransform:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Return a new, augmented sample of ``settings.size``; ``sample`` is left as it is.
 
-        The crop, and only the crop, is drawn again while it shows no labelled pixel. After ``MAX_CROP_DRAWS``
+        While a crop shows no labelled pixel, ``settings.redraw`` is drawn again. After ``MAX_CROP_DRAWS``
         draws, or at once where the whole image is unlabelled, the crop is kept and a warning names the image.
 
         Args:
@@ -134,15 +137,13 @@ def draw_plan(settings: Augmentation, sample: Sample, rng: np.random.Generator) 
         sample: the sample to be augmented.
         rng: source of all randomness.
     """
-    color = _draw_color(settings, rng) if settings.color_jitter else ColorDraws()
-    flip = settings.flip and rng.random() < 0.5
-    scale = float(rng.uniform(*settings.scale_range))
-    plan = AugmentationPlan(color=color, flip=flip, scale=scale, top=0, left=0)
-
-    resized_size = scaled_size(_size_of(sample), settings.size, scale)
-    last_top, last_left = (max(0, resized_size[axis] - settings.size[axis]) for axis in (0, 1))
+    plan = _draw_view(settings, rng)
     attempts = MAX_CROP_DRAWS if _shows_label(sample.targets, slice(None), slice(None)) else 1
-    for _ in range(attempts):
+    for attempt in range(attempts):
+        if attempt and settings.redraw == "all":
+            plan = _draw_view(settings, rng)
+        resized_size = scaled_size(_size_of(sample), settings.size, plan.scale)
+        last_top, last_left = (max(0, resized_size[axis] - settings.size[axis]) for axis in (0, 1))
         top, left = (int(rng.integers(last + 1)) if last else 0 for last in (last_top, last_left))
         plan = replace(plan, top=top, left=left)
         rows, columns = _label_index(sample, plan, settings.size)
@@ -155,6 +156,14 @@ def draw_plan(settings: Augmentation, sample: Sample, rng: np.random.Generator) 
         stacklevel=3,
     )
     return plan
+
+
+def _draw_view(settings: Augmentation, rng: np.random.Generator) -> AugmentationPlan:
+    """Draw everything but the place of the crop."""
+    color = _draw_color(settings, rng) if settings.color_jitter else ColorDraws()
+    flip = settings.flip and rng.random() < 0.5
+    scale = float(rng.uniform(*settings.scale_range))
+    return AugmentationPlan(color=color, flip=flip, scale=scale, top=0, left=0)
 
 
 def augment(sample: Sample, plan: AugmentationPlan, size: Size) -> Sample:

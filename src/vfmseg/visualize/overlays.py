@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ def overlay(
     *,
     alpha: float = 0.5,
     borders: bool = True,
+    segments: NDArray[np.integer] | None = None,
 ) -> Picture:
     """Return the image with its classes laid over it.
 
@@ -34,15 +36,17 @@ def overlay(
         classes: (H, W) ids; where they are 255 (ignore) the image stays as it is.
         label_space: colours.
         alpha: weight of the colours in [0, 1].
-        borders: draw a light line between classes.
+        borders: draw a light line between classes, or between segments where they are given.
+        segments: (H, W) segment numbers, any number for no segment; parts two objects of one class.
     """
     mixed = cv2.addWeighted(image, 1 - alpha, colour_table(label_space)[classes], alpha, 0)
     is_ignored = classes == IGNORE_INDEX
     mixed[is_ignored] = image[is_ignored]
     if borders:
+        parts = classes if segments is None else segments
         edge = np.zeros(classes.shape, bool)
-        edge[:, 1:] |= classes[:, 1:] != classes[:, :-1]
-        edge[1:] |= classes[1:] != classes[:-1]
+        edge[:, 1:] |= parts[:, 1:] != parts[:, :-1]
+        edge[1:] |= parts[1:] != parts[:-1]
         mixed[edge] = (mixed[edge].astype(np.uint16) + _BORDER) // 2
     return mixed
 
@@ -66,15 +70,60 @@ def legend(label_space: LabelSpace, present: Iterable[int], *, width: int) -> Pi
     return np.asarray(canvas)
 
 
-def side_by_side(
-    image: Picture, truth: NDArray[np.integer], prediction: NDArray[np.integer], label_space: LabelSpace
+def name_segments(
+    picture: Picture,
+    segments: NDArray[np.integer],
+    names: Sequence[str],
+    *,
+    min_share: float = 0.002,
+    font_size: float = 12,
 ) -> Picture:
+    """Return the picture with each segment's name at its innermost point.
+
+    Args:
+        picture: (H, W, 3) RGB.
+        segments: (H, W) numbers ``0..S-1``; others have no name.
+        names: S texts.
+        min_share: segments below this share of the picture stay without a name.
+        font_size: of the names, in pixels.
+    """
+    canvas = Image.fromarray(picture)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=font_size)
+    for number, name in enumerate(names):
+        mask = (segments == number).astype(np.uint8)
+        if mask.sum() < max(1, min_share * mask.size):
+            continue
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        # The point farthest from the border lies inside whatever the shape; a centroid may not.
+        inner = cv2.distanceTransform(
+            cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3
+        )
+        y, x = np.unravel_index(int(inner.argmax()), inner.shape)
+        place = (int(columns[0] + x) - 1, int(rows[0] + y) - 1)
+        draw.text(place, name, fill=_PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=_INK)
+    return np.asarray(canvas)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What is drawn over an image: classes, and where objects matter their segments and names."""
+
+    classes: NDArray[np.integer]
+    """(H, W) ids; 255 (ignore) shows the bare image."""
+    segments: NDArray[np.integer] | None = None
+    """(H, W) segment numbers, below 0 or unnamed = no segment."""
+    names: tuple[str, ...] = ()
+    """One text a segment."""
+
+
+def side_by_side(image: Picture, truth: Painted, prediction: Painted, label_space: LabelSpace) -> Picture:
     """Return image, truth and prediction in one row with captions, and a legend of the classes below.
 
     Args:
         image: (H, W, 3) RGB.
-        truth: (H, W) ids; 255 (ignore) shows the bare image.
-        prediction: (H, W) ids.
+        truth: what is known.
+        prediction: what was found.
         label_space: names and colours.
     """
     height, width = image.shape[:2]
@@ -82,16 +131,24 @@ def side_by_side(
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     panels = []
-    for caption, ids in (("image", None), ("truth", truth), ("prediction", prediction)):
+    for caption, painted in (("image", None), ("truth", truth), ("prediction", prediction)):
         shown = np.asarray(cv2.resize(image, size, interpolation=smooth), np.uint8)
-        if ids is not None:
-            scaled = cv2.resize(ids.astype(np.int16), size, interpolation=cv2.INTER_NEAREST)
-            shown = overlay(shown, scaled, label_space, alpha=0.6)
+        if painted is not None:
+            shown = _painted(shown, painted, size, label_space)
         panels.append(np.vstack([_caption(caption, size[0]), shown]))
     gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
     row = np.hstack([panels[0], gap, panels[1], gap, panels[2]])
-    present = np.union1d(np.unique(truth), np.unique(prediction)).tolist()
+    present = np.union1d(np.unique(truth.classes), np.unique(prediction.classes)).tolist()
     return np.vstack([row, legend(label_space, (int(i) for i in present), width=row.shape[1])])
+
+
+def _painted(shown: Picture, painted: Painted, size: tuple[int, int], label_space: LabelSpace) -> Picture:
+    def scaled(ids: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.asarray(cv2.resize(ids.astype(np.int16), size, interpolation=cv2.INTER_NEAREST))
+
+    segments = None if painted.segments is None else scaled(painted.segments)
+    shown = overlay(shown, scaled(painted.classes), label_space, alpha=0.6, segments=segments)
+    return shown if segments is None else name_segments(shown, segments, painted.names)
 
 
 def confidence_image(confidence: NDArray[np.floating]) -> NDArray[np.uint8]:

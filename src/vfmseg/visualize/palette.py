@@ -56,9 +56,24 @@ def save_id_png(path: Path, classes: NDArray[np.uint8] | NDArray[np.int16], labe
     else:
         image = Image.fromarray(classes.astype(np.uint8))
         image.putpalette(palette_bytes(label_space))
+    save_picture(path, image, "PNG")
+
+
+def save_picture(path: Path, image: Image.Image, file_format: str, **options: int) -> None:
+    """Write a picture whole or not at all.
+
+    Args:
+        path: of the file; its folder exists.
+        image: what to write.
+        file_format: Pillow's name of it, such as ``JPEG``.
+        **options: Pillow's, such as ``quality``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        image.save(partial, format="PNG")
+        image.save(partial, format=file_format, **options)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

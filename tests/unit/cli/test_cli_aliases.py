@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, translate
+from vfmseg.cli.aliases import ALIASES, MASKED_ATTENTION, RANDOM_WEIGHTS, RUN_NAME, SAID, set_aside, translate
+from vfmseg.errors import RecipeError
 from vfmseg.runs.recipe_reader import keys, read_recipe
 
 MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -23,6 +24,12 @@ MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("model.freeze_encoder", False, {"tuning.method": "full"}),
     ("model.ckpt_path", "runs/a", {"init_from": "runs/a"}),
     ("model.load_ckpt_class_head", False, {"load_class_head": False}),
+    ("model.delta_weights", False, {"delta_weights": False}),
+    (
+        "model.network.encoder.init_args.backbone_name",
+        "vit_large_patch14_reg4_dinov2",
+        {"encoder.name": "vit_large_patch14_reg4_dinov2"},
+    ),
     ("model.lr", 1e-4, {"training.learning_rate": 1e-4}),
     ("model.weight_decay", 0.05, {"training.weight_decay": 0.05}),
     ("model.lr_multiplier_encoder", 0.1, {"training.encoder_lr_factor": 0.1}),
@@ -50,7 +57,7 @@ def test_aliases__every_entry_is_tested_and_described() -> None:
 
 
 def test_aliases__none_hides_a_recipe_key() -> None:
-    assert set(ALIASES).isdisjoint(keys())
+    assert {*ALIASES, *SAID}.isdisjoint(keys())
     assert RANDOM_WEIGHTS not in keys()
 
 
@@ -69,3 +76,48 @@ def test_translate__unknown_options_are_left_for_the_reader_to_refuse() -> None:
 def test_random_weights__win_over_whatever_else_says(rest: dict[str, Any]) -> None:
     assert translate({RANDOM_WEIGHTS: True, **rest}) == {"encoder.weights": "random"}
     assert RANDOM_WEIGHTS not in translate({RANDOM_WEIGHTS: False, **rest})
+
+
+@pytest.mark.parametrize("name", ["no_compile", "compile_disabled", "model.freeze_encoder", RANDOM_WEIGHTS])
+def test_switches__take_no_other_word(name: str) -> None:
+    for value in ("flase", 2, [True], None):
+        with pytest.raises(RecipeError) as caught:
+            translate({name: value})
+        assert (
+            str(caught.value) == f"--{name} {value}: a switch is true or false; without a value it is true."
+        )
+
+
+@pytest.mark.parametrize(
+    ("typed", "trains", "left", "said"),
+    [
+        ({MASKED_ATTENTION: False}, True, {"decoder.masks": "never"}, "False: decoder.masks never"),
+        ({MASKED_ATTENTION: True}, True, {}, "True: decoder.masks stays as the recipe has it"),
+        ({MASKED_ATTENTION: False}, False, {}, "False: of no effect here: inference has no masks"),
+        (
+            {MASKED_ATTENTION: False, "decoder.masks": "always"},
+            True,
+            {"decoder.masks": "always"},
+            "masks never",
+        ),
+        ({RUN_NAME: "mine"}, True, {}, "mine: names the run's folder"),
+    ],
+)
+def test_set_aside__says_what_was_made_of_options_that_are_no_recipe_keys(
+    typed: dict[str, Any], trains: bool, left: dict[str, Any], said: str
+) -> None:
+    found = set_aside({**typed, "seed": 1}, trains=trains)
+    assert found.options == {**left, "seed": 1}
+    assert len(found.notes) == 1
+    assert said in found.notes[0]
+    assert found.run_name == typed.get(RUN_NAME, "")
+
+
+def test_set_aside__a_switch_takes_no_other_word() -> None:
+    with pytest.raises(RecipeError, match=f"--{MASKED_ATTENTION} maybe: a switch is true or false"):
+        set_aside({MASKED_ATTENTION: "maybe"}, trains=True)
+
+
+def test_set_aside__leaves_everything_else_alone() -> None:
+    assert set_aside({"seed": 1, "root": "x"}, trains=True).notes == ()
+    assert set_aside({"seed": 1, "root": "x"}, trains=True).options == {"seed": 1, "root": "x"}

@@ -59,6 +59,8 @@ def test_values__are_read_as_yaml(line: str, found: dict[str, Any]) -> None:
         "1.10",
         "0x10",
         "2026-05-01",
+        "2026-13-01",
+        "0b_",
         "12:30",
         "nan",
         "inf",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,12 +163,12 @@ def test_fit__reports_all_mistakes_of_file_and_options_at_once(
 ) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text("training: {steps: 0}\n")
-    message = refused(f"fit -c {file} --encoder.nam dinov2-s --training.warmup 3", capsys)
+    message = refused(f"fit -c {file} --encoder.nam dinov2-s --training.poly_power -1", capsys)
     first, *wrong = message.splitlines()
     assert first == f"Recipe {file}: 3 things are wrong."
     assert sorted(wrong) == [
+        "  - training.poly_power = -1: input should be greater than or equal to 0",
         "  - training.steps = 0: input should be greater than 0",
-        "  - training.warmup = 3: input should be less than or equal to 1",
         "  - unknown key 'encoder.nam'. Did you mean encoder.name?",
     ]
 
@@ -190,6 +194,34 @@ def test_report__of_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.Captu
     assert "is no run folder: recipe.yaml is missing" in refused(f"report {tmp_path}", capsys)
 
 
+def test_validate__two_checkpoints_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused("validate runs/a --ckpt_path runs/b", capsys)
+    assert message == "Say one checkpoint: runs/a, or --ckpt_path runs/b. They mean the same."
+
+
+def test_fit__nothing_to_resume_in_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(f"fit --out {tmp_path} --resume", capsys)
+    assert message.startswith(f"There is nothing to resume in {tmp_path}: it holds no recipe.yaml.")
+
+
+def test_stray_word__says_where_a_folder_belongs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "files and folders before the first recipe key" in refused("validate --seed 1 runs/a", capsys)
+
+
+def test_operating_system__refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(f"report {'a' * 300}", capsys)
+    assert "File name too long" in message
+    assert message.endswith("(VFMSEG_TRACEBACK=1 shows where)")
+
+
+def test_output__a_terminal_that_lacks_a_letter_ends_no_work() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-m", "vfmseg", "fit", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "--training.steps" in done.stdout
+
+
 def test_traceback__is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VFMSEG_TRACEBACK", "1")
     with pytest.raises(RecipeError, match="There is no verb 'fitt'"):
@@ -212,6 +244,58 @@ def _raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_exit_code__ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _raise(KeyboardInterrupt(), monkeypatch) == 130
     assert capsys.readouterr().err == "vfmseg: stopped\n"
+
+
+def test_exit_code__ctrl_c_of_which_lightning_has_made_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = SystemExit(1)
+    error.__context__ = KeyboardInterrupt()
+    assert _raise(error, monkeypatch) == 130
+    assert capsys.readouterr().err == "vfmseg: stopped\n"
+
+
+def test_exit_code__sigterm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from vfmseg.cli import program
+
+    def deaf(number: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, deaf)
+    try:
+        monkeypatch.setattr(program, "_run", lambda words: signal.raise_signal(signal.SIGTERM))
+        assert main(["validate"]) == 143
+        assert capsys.readouterr().err == "vfmseg: stopped\n"
+        assert signal.getsignal(signal.SIGTERM) is deaf
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("line", ["--version", "list encoders"])
+def test_exit_code__nobody_reads_the_output(line: str) -> None:
+    words = [sys.executable, "-m", "vfmseg", *line.split()]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 141
+    assert said == ""
+
+
+def test_message__of_a_loader_worker_comes_without_its_traceback() -> None:
+    from torch._utils import ExceptionWrapper
+
+    from vfmseg.cli.program import _message
+    from vfmseg.errors import ImageError
+
+    try:
+        raise ImageError("a.jpg cannot be decoded.\nRemove it.")
+    except ImageError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(ImageError, match="Original Traceback") as caught:
+        wrapped.reraise()
+    assert _message(caught.value) == "a.jpg cannot be decoded.\nRemove it."
 
 
 @pytest.mark.parametrize(("number", "code"), [(15, 143), (2, 130)])

@@ -65,3 +65,39 @@ def test_option__the_recipe_in_all_spellings(words: list[str]) -> None:
     assert parser.parse_args(words).config == "R"
     with pytest.raises(RecipeError, match="-c/--config"):
         parser.parse_args([])
+
+
+EOMT = "configs/dinov2/coco/panoptic/eomt_large_640.yaml"
+
+
+def test_read__published_options_of_eomt_are_understood_and_said() -> None:
+    words = [
+        *("--model.network.masked_attn_enabled", "False", "--trainer.logger.init_args.name", "mine"),
+        *(
+            "--trainer.devices",
+            "4",
+            "--data.batch_size",
+            "4",
+            "--data.path",
+            "somewhere",
+            "--compile_disabled",
+        ),
+    ]
+    loaded = read(EOMT, words)
+    assert loaded is not None
+    assert loaded.name == "mine"
+    assert loaded.recipe.decoder.masks == "never"  # type: ignore[union-attr]
+    assert (loaded.recipe.trainer.devices, loaded.recipe.data.batch_size) == (4, 4)
+    assert [note.split(":")[0] for note in loaded.notes] == [
+        "--model.network.masked_attn_enabled False",
+        "--trainer.logger.init_args.name mine",
+    ]
+    validated = read(EOMT, words, trains=False)
+    assert validated is not None
+    assert validated.recipe.decoder.masks == "annealed"  # type: ignore[union-attr]
+
+
+def test_read__a_run_is_named_after_its_recipe_and_the_folders_that_tell_it_from_others() -> None:
+    loaded = read(EOMT, ["--data.path", "somewhere"])
+    assert loaded is not None
+    assert loaded.name == "dinov2_coco_panoptic_eomt_large_640"

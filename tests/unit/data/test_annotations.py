@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.errors import raises
-from vfmseg.data.annotations import LabelTable, is_all_void, is_constant, resize_nearest, to_targets
+from vfmseg.data.annotations import (
+    LabelTable,
+    is_all_void,
+    is_constant,
+    pack_colour,
+    pack_colours,
+    resize_nearest,
+    to_targets,
+    unpack_colour,
+)
 from vfmseg.data.spec import LabelMap
 from vfmseg.errors import LabelError
 from vfmseg.types import LabelSpace
@@ -64,6 +75,12 @@ def test_to_ids__rgb_label_without_colours():
         LabelError, "m.png is stored as RGB with three equal channels. Save one of them as a grey PNG"
     ):
         table.to_ids(np.array([[(1, 1, 1)]], np.uint8), "m.png")
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+def test_pack_colour__and_back(colour: tuple[int, int, int]):
+    assert unpack_colour(pack_colour(colour)) == colour
+    assert pack_colours(np.array([[colour]], np.uint8)).tolist() == [[pack_colour(colour)]]
 
 
 def test_to_targets__shares_memory():

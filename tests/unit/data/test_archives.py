@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import io
+import lzma
 import os
 import pickle
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,30 @@ def test_open_source__inner_zip_that_is_missing(tmp_path: Path):
         open_source(tmp_path / "outer.zip/sub/iner.zip")
 
 
+def test_open_source__inner_zip_that_is_damaged_or_encrypted(tmp_path: Path):
+    inner = pack(FILES, tmp_path / "inner.zip", "zip").read_bytes()
+    path = pack({"inner.zip": inner}, tmp_path / "outer.zip", "zip", compression=zipfile.ZIP_DEFLATED)
+    packed = bytearray(path.read_bytes())
+    packed[120] ^= 0xFF
+    path.write_bytes(packed)
+    with raises(ArchiveError, "outer.zip: inner.zip is damaged: ", " Fetch the archive again"):
+        open_source(path / "inner.zip")
+    packed[120] ^= 0xFF
+    packed[packed.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(packed)
+    with raises(ArchiveError, "outer.zip: inner.zip is encrypted. Unpack the archive with its password"):
+        open_source(path / "inner.zip")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_open_source__inner_zip_whose_name_is_written_in_another_way(tmp_path: Path, compression: int):
+    inner = pack(FILES, tmp_path / "inner.zip", "zip").read_bytes()
+    path = pack({"./a/inner.zip": inner}, tmp_path / "outer.zip", "zip", compression=compression)
+    assert content(open_source(path / "a" / "inner.zip")) == FILES
+    path.write_bytes(path.read_bytes().replace(b"./a/inner.zip", b".\\a\\inner.zip"))
+    assert content(open_source(path / "a" / "inner.zip")) == FILES
+
+
 def test_open_source__archive_inside_a_tar(tmp_path: Path):
     pack({"inner.zip": b""}, tmp_path / "outer.tar", "tar")
     with raises(ArchiveError, "archives inside a tar file cannot be read. Unpack"):
@@ -76,6 +103,27 @@ def test_open_source__truncated_compressed_tar_leaves_nothing_behind(tmp_path: P
     with raises(ArchiveError, "cannot be decompressed: ", " Fetch it again"):
         open_source(path)
     assert list((cache_folder / "unpacked").iterdir()) == []
+
+
+def test_open_source__compressed_tar_in_a_folder_whose_name_is_not_utf_8(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"stra\xdfe")
+    assert content(open_source(pack(FILES, folder / "a.tar.gz", "tar.gz"))) == FILES
+
+
+@pytest.mark.parametrize(("ending", "compress"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_open_source__damaged_compressed_tar(tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]):
+    packed = bytearray(compress(pack({"a": os.urandom(9000)}, tmp_path / "a.tar", "tar").read_bytes()))
+    packed[len(packed) // 2] ^= 0xFF
+    (tmp_path / f"a.tar.{ending}").write_bytes(packed)
+    with raises(ArchiveError, f"a.tar.{ending} cannot be decompressed: ", " Fetch it again"):
+        open_source(tmp_path / f"a.tar.{ending}").list_members()
+
+
+def test_open_source__cache_folder_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = pack(FILES, tmp_path / "a.tar.gz", "tar.gz")
+    monkeypatch.setenv("VFMSEG_CACHE", str(path))
+    with raises(ResourceError, "a.tar.gz must be decompressed once", "Not a directory. Set VFMSEG_CACHE"):
+        open_source(path)
 
 
 def test_open_source__no_room_to_decompress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -107,6 +155,21 @@ def test_open_source__missing_path_offers_the_nearest(tmp_path: Path):
     (tmp_path / "cityscapes").mkdir()
     with raises(ArchiveError, "there is no 'citscapes' in ", " Did you mean cityscapes?"):
         open_source(tmp_path / "citscapes")
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "~nobody_of_that_name/data", "a\0b"])
+def test_open_source__path_that_no_system_knows(path: str):
+    with raises(ArchiveError, f"{path} does not exist: there is no "):
+        open_source(path)
+
+
+def test_open_source__folder_on_the_way_that_is_barred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", denied)
+    with raises(ArchiveError, f"{tmp_path}/x cannot be reached: {tmp_path}: Permission denied"):
+        open_source(tmp_path / "x")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +225,13 @@ def test_zip__unknown_compression(tmp_path: Path):
         content(open_source(path))
 
 
+def test_zip__size_beyond_all_memory(tmp_path: Path):
+    path = pack({"a.png": bytes(5000)}, tmp_path / "a.zip", "zip", compression=zipfile.ZIP_DEFLATED)
+    source = open_source(path)
+    with raises(ArchiveError, "a.png is damaged: its bytes do not match its checksum"):
+        source.read(source.list_members().member(0)._replace(size=1 << 62))
+
+
 def test_zip__long_local_extra_field(tmp_path: Path):
     info = zipfile.ZipInfo("a.png")
     info.extra = (0x9999).to_bytes(2, "little") + (3000).to_bytes(2, "little") + b"e" * 3000
@@ -186,6 +256,35 @@ def test_tar__cut_short(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:3000])
     with raises(ArchiveError, "a.tar is not a complete tar file"):
         open_source(path).list_members()
+
+
+def test_tar__cut_short_between_members(tmp_path: Path):
+    path = pack({"a.png": b"x" * 512, "b.png": b"y" * 512}, tmp_path / "a.tar", "tar")
+    whole = path.read_bytes()
+    for size in (1024, 1024 + 100):  # before the second header, and inside it
+        path.write_bytes(whole[:size])
+        with raises(
+            ArchiveError, "a.tar is not a complete tar file: it was cut short or is damaged at byte 1,024"
+        ):
+            open_source(path).list_members()
+
+
+def test_tar__damaged_header_does_not_end_it(tmp_path: Path):
+    path = pack({"a.png": b"x" * 512, "b.png": b"y" * 512, "c.png": b""}, tmp_path / "a.tar", "tar")
+    packed = bytearray(path.read_bytes())
+    packed[1024] ^= 0xFF
+    path.write_bytes(packed)
+    with raises(ArchiveError, "was cut short or is damaged at byte 1,024 of 10,240. Fetch it again"):
+        open_source(path).list_members()
+
+
+def test_tar__sparse_file(tmp_path: Path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        info = tarfile.TarInfo("a.bmp")
+        info.type = tarfile.GNUTYPE_SPARSE
+        archive.addfile(info)
+    with raises(ArchiveError, "a.tar: a.bmp is stored as a sparse file", "Unpack "):
+        open_source(tmp_path / "a.tar").list_members()
 
 
 def test_tar__cut_short_after_listing(tmp_path: Path):
@@ -331,3 +430,11 @@ def test_summarise_folders__fullest_first():
     assert summarise_folders(names) == "a/ (2 files), ./ (1 files), b/ (1 files)"
     assert summarise_folders(names, limit=1) == "a/ (2 files) and 2 more folders"
     assert summarise_folders([]) == "nothing"
+
+
+def test_cache_dir__home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VFMSEG_CACHE", "~/kept")
+    assert cache.cache_dir() == tmp_path / "kept"
+    monkeypatch.delenv("VFMSEG_CACHE")
+    assert cache.cache_dir() == tmp_path / ".cache" / "vfmseg"

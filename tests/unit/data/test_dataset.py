@@ -406,3 +406,40 @@ def test_camvid__day_to_dusk(tmp_path: Path):
     assert val[0].image.shape == (3, 360, 480)
     assert int(val[0].targets.id_map.unique()[-1]) in {10, 255}
     assert "# values in 48 labels: 0-11" in propose_folder_yaml(archive)
+
+
+def write_packed(folder: Path) -> Path:
+    """A zip with a usable sample, one with a label of one value, and one with a label that is damaged."""
+    files = {f"images/{i}.png": encode(np.full((*SIZE, 3), i, np.uint8), "PNG") for i in range(3)}
+    files |= {f"masks/{i}.png": encode(draw_label([0, i], SIZE, 0), "PNG") for i in range(2)}
+    return pack(files | {"masks/2.png": b"", "dataset.yaml": b"names: [a, b]"}, folder / "a.zip", "zip")
+
+
+@pytest.mark.parametrize("first", [{"skip_bad": True}, {"skip_bad": True, "skip_constant_labels": True}])
+def test_skip_bad__cached_answer_is_for_the_same_wishes(tmp_path: Path, first: dict[str, bool]):
+    path = write_packed(tmp_path)
+    open_dataset("folder", path, "train", **first)
+    assert list(open_dataset("folder", path, "train", skip_bad=True).names) == [
+        "images/0.png",
+        "images/1.png",
+    ]
+    both = open_dataset("folder", path, "train", skip_bad=True, skip_constant_labels=True)
+    assert list(both.names) == ["images/1.png"]
+
+
+def test_skip_constant_labels__damaged_label_is_left_to_skip_bad(tmp_path: Path):
+    path = write_packed(tmp_path)
+    with raises(LabelError, "masks/2.png cannot be decoded as a label"):
+        open_dataset("folder", path, "train", skip_constant_labels=True)
+    assert len(open_dataset("folder", path, "train", skip_bad=True, skip_constant_labels=True)) == 1
+
+
+def test_dataset__links_to_nothing_are_not_left_out_in_silence(tmp_path: Path):
+    write_folder(tmp_path)
+    for name in ("images/train/t000.jpg", "masks/train/t000.png"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/mnt/gone/x")
+    dataset = open_dataset("folder", tmp_path, "train")
+    with raises(ImageError, f"{tmp_path}/images/train/t000.jpg is a link to /mnt/gone/x, which is not there"):
+        dataset[0]
+    assert len(open_dataset("folder", tmp_path, "train", skip_bad=True)) == 3

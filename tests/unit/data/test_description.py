@@ -74,6 +74,13 @@ def test_read_description__splits():
         ("names: [a, a]", "names holds a more than once; to merge raw values use label_map"),
         (f"names: [{', '.join(f'c{i}' for i in range(255))}]", "names holds 255 classes; at most 254"),
         ("names: {0: a, 255: b}", "255 is both a class in names and ignore_index. For masks of 0 and 255"),
+        ("names: {0: , 1: b}", "names has None for 0; a name is text, in quotes where"),
+        ("names: [a, on]", "names has True for 1; a name is text"),
+        ("names: [[a], b]", "names has ['a'] for 0; a name is text"),
+        (
+            "names: [a]\nlabel_map: {1: 0}\nignore_index: [1, 2]",
+            "1 has a class in label_map, and ignore_index says",
+        ),
         ("names: [a]\nlabel_map: [1]", "label_map is [1]; it should be"),
         ("names: [a]\nlabel_map: {x: 0}", "label_map has the raw value 'x'"),
         ("names: [a]\nlabel_map: {1: 7}", "label_map sends 1 to 7, which is no id in names"),
@@ -89,6 +96,7 @@ def test_read_description__splits():
         ("names: [a]\ncolours: {0: [1, 2, 3], ignore: 5}", "colours holds 5; a colour is"),
         ("names: [a]\nthings: car", "things is 'car'; it should be a list"),
         ("names: [road]\nthings: [rod]", "things holds 'rod', which names does not. Did you mean road?"),
+        ("names: [road]\nthings: [road: 1]", "things holds \"{'road': 1}\", which names does not"),
         ("names: [a]\ntrain: 5", "train is 5; it should be a folder, a list file, a pattern"),
         ("names: [a]\nval: []", "val is []"),
         ("names: [a]\nval_fraction: 1.5", "val_fraction is 1.5; it should be a share from 0 to below 1"),
@@ -105,6 +113,23 @@ def test_read_description__mistakes(text: str, message: str):
 def test_read_description__all_mistakes_at_once():
     with raises(DataError, "has 3 mistakes:", "'nmaes' is no key", "names is missing", "seed is 'x'"):
         read_description("nmaes: [a]\nseed: x", "d.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "names: {0: a, 1: b, 0: c}",
+            "d.yaml: the key 0 stands there again in line 1, and only the last would count",
+        ),
+        ("names: [a, b]\nlabel_map:\n  3: 0\n  3: 1", "d.yaml: the key 3 stands there again in line 4"),
+        ("names: [2024-02-30]", "d.yaml is not YAML: day is out of range"),
+        ("names: [a", "d.yaml is not YAML: "),
+    ],
+)
+def test_read_description__no_yaml(text: str, message: str):
+    with raises(DataError, message):
+        read_description(text, "d.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "just text", "- a\n- b"])

@@ -442,3 +442,8 @@ def test_examine__leaves_logging_alone(folder: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO):
         examine(folder)
     assert not caplog.records
+
+
+def test_examine__scenes_by_their_own_name(tmp_path: Path):
+    write_folder(tmp_path)
+    assert examine(tmp_path, name="scenes").title == str(tmp_path)

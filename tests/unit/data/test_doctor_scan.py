@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL.PngImagePlugin import PngInfo
 
 from support.archives import SIZE, draw_label, encode, encode_palette, write_folder
 from vfmseg.data import doctor_scan
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
-from vfmseg.data.doctor_scan import count_values, difference_hash, observe, pack_colour, scan, unpack_colour
+from vfmseg.data.doctor_scan import count_values, difference_hash, observe, scan
+from vfmseg.data.images import read_orientation
 
 
 @pytest.fixture
@@ -50,11 +52,6 @@ def test_count_values__more_pixels_than_a_float_counts(monkeypatch: pytest.Monke
     label = draw_label([3, 1, 2], SIZE, 0)
     monkeypatch.setattr(doctor_scan, "_EXACT_FLOAT", 1000)
     assert count_values(label) == expected_counts(label)
-
-
-@given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_pack_colour__and_back(colour: tuple[int, int, int]):
-    assert unpack_colour(pack_colour(colour)) == colour
 
 
 def test_difference_hash__says_where_it_gets_brighter():
@@ -107,6 +104,19 @@ def test_observe__how_a_label_is_stored(
     assert seen.kind == kind
     assert bool(seen.label_problem) == (kind == "")
     assert (seen.label_size is None) == (kind in ("", "jpeg"))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_observe__orientation_that_only_xmp_says(
+    file_format: str, dataset: SegmentationDataset, tmp_path: Path
+):
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp)
+    options = {"pnginfo": info} if file_format == "PNG" else {"xmp": xmp.encode()}
+    data = encode(np.zeros((*SIZE, 3), np.uint8), file_format, **options)
+    (tmp_path / "images/train/t000.jpg").write_bytes(data)
+    assert observe(dataset, 0).orientation == read_orientation(data) == 6
 
 
 def test_observe__files_that_are_gone(dataset: SegmentationDataset, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -163,3 +164,20 @@ def test_json__where_it_cannot_be_written(mine: Path, capsys: pytest.CaptureFixt
     assert said == "vfmseg: --json none/found.json: there is no folder none. Make it first.\n"
     assert main(["check-data", "mine", "--json", "mine"]) == 2
     assert capsys.readouterr().err == "vfmseg: --json mine cannot be written: Is a directory.\n"
+
+
+@pytest.mark.parametrize("form", ["{}", "-c {}"])
+def test_yaml_that_is_not_utf_8(form: str, mine: Path, capsys: pytest.CaptureFixture[str]):
+    Path("d.yaml").write_bytes("path: mine\nnames: [a, b, c]  # Straße\n".encode("latin-1"))
+    said = refuse(form.format("d.yaml"), capsys)
+    assert said.startswith("vfmseg: d.yaml is not ")
+    assert "Traceback" not in said
+
+
+def test_file_names_that_are_not_utf_8(mine: Path, capsys: pytest.CaptureFixture[str]):
+    name = os.fsdecode(b"stra\xdfe.jpg")
+    (mine / "images/train" / name).write_bytes((mine / "images/train/t000.jpg").read_bytes())
+    assert "- train: images/train/stra\\udcdfe.jpg" in check("mine --json found.json", capsys, code=1)
+    tree = json.loads(Path("found.json").read_text(encoding="utf-8"))
+    assert tree["findings"][0]["places"][0]["name"] == f"images/train/{name}"
+    assert json.loads(check("mine --json -", capsys, code=1))["findings"] == tree["findings"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +285,60 @@ def test_plan_folder__yaml_file_that_does_not_exist(tmp_path: Path):
 def test_plan_folder__without_yaml_there_is_no_description(tmp_path: Path):
     write_folder(tmp_path, names=None)
     assert plan_folder(tmp_path, "train")[1] is None
+
+
+LATIN = "names: [a, b, c]\n# Straße\n".encode("latin-1")
+
+
+def test_plan_folder__yaml_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path):
+    write_folder(tmp_path / "d", names=None)
+    said = "is not UTF-8 text: line 2 holds the byte 0xdf. Save it as UTF-8."
+    for path, title in ((tmp_path / "x.yaml", "x.yaml"), (tmp_path / "d/data.yaml", "d/data.yaml")):
+        path.write_bytes(LATIN)
+        with raises(DataError, f"{tmp_path}/{title} {said}"):
+            plan_folder(path if title == "x.yaml" else tmp_path / "d", "train")
+    packed = pack({"dataset.yaml": LATIN}, tmp_path / "d.zip", "zip")
+    with raises(DataError, f"{packed}: dataset.yaml {said}"):
+        plan_folder(packed, "train")
+
+
+def test_plan_folder__yaml_with_a_byte_order_mark(tmp_path: Path):
+    write_folder(tmp_path, names=None)
+    (tmp_path / "data.yaml").write_text("names: [a, b, c]\n", encoding="utf-8-sig")
+    assert plan_folder(tmp_path, "train")[1].label_map.label_space.names == ("a", "b", "c")
+
+
+def test_plan_folder__lists_that_are_not_utf_8(tmp_path: Path):
+    write_folder(tmp_path / "d", **FLAT, names=None)
+    (tmp_path / "d/train.txt").write_bytes(b"t000\nt\xe9\n")
+    with raises(DataError, f"{tmp_path}/d: train.txt is not UTF-8 text: line 2 holds the byte 0xe9"):
+        index_of(tmp_path / "d", "train")
+    (tmp_path / "d.yaml").write_text("path: d\nnames: [a, b, c]\ntrain: train.txt\n")
+    with raises(DataError, f"{tmp_path}/d/train.txt is not UTF-8 text: line 2"):
+        plan_folder(tmp_path / "d.yaml", "train")
+    packed = pack({"dataset.yaml": b"names: [a]\ntrain: a.txt", "a.txt": b"\xe9"}, tmp_path / "d.zip", "zip")
+    with raises(DataError, f"{packed}: a.txt is not UTF-8 text: line 1"):
+        plan_folder(packed, "train")
+
+
+@pytest.mark.parametrize("packing", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_plan_folder__member_that_was_packed_again_counts(tmp_path: Path, packing: Packing):
+    path = pack({"dataset.yaml": b"names: [old]"}, tmp_path / "a", packing)
+    if packing == "zip":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("dataset.yaml", b"names: [new]")
+    else:
+        with tarfile.open(path, "a") as archive:
+            info = tarfile.TarInfo("dataset.yaml")
+            info.size = len(b"names: [new]")
+            archive.addfile(info, io.BytesIO(b"names: [new]"))
+    assert plan_folder(path, "train")[1].label_map.label_space.names == ("new",)
+
+
+def test_plan_folder__many_pairs_without_a_split_are_not_compared_with_each_other(tmp_path: Path):
+    names = [f"{kind}/{i}.png" for kind in ("images", "masks") for i in range(20000)]
+    path = pack(dict.fromkeys(names, b""), tmp_path / "a.zip", "zip")
+    started_s = time.process_time()
+    assert len(index_of(path, "train")) == 20000
+    assert time.process_time() - started_s < 10  # a quarter of a second; comparing takes a minute

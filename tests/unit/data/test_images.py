@@ -151,6 +151,36 @@ def test_decode_label__few_bits_keep_their_values(bits: int):
     np.testing.assert_array_equal(decode_label(data, "x"), label)
 
 
+@pytest.mark.parametrize(
+    ("bits", "meaning", "is_read"), [(8, 1, True), (4, 1, False), (2, 1, False), (8, 0, False)]
+)
+def test_decode_label__tiff_whose_values_pillow_would_change(bits: int, meaning: int, is_read: bool):
+    label = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
+    pixels = np.packbits((label[..., None] >> np.arange(bits - 1, -1, -1)) & 1).tobytes()
+    pixels += bytes(len(pixels) % 2)
+    tags = {
+        256: 4,
+        257: 2,
+        258: bits,
+        259: 1,
+        262: meaning,
+        273: 8,
+        277: 1,
+        278: 2,
+        279: label.size * bits // 8,
+    }
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    data = head + pixels + struct.pack("<H", len(tags)) + directory + bytes(4)
+    if is_read:
+        np.testing.assert_array_equal(decode_label(data, "m.tif"), label)
+    else:
+        with raises(
+            LabelError, "m.tif is a TIFF of less than 8 bits, or one in which 0 is white: its values would"
+        ):
+            decode_label(data, "m.tif")
+
+
 def test_decode_label__rgb_stays_colours_and_alpha_is_dropped():
     np.testing.assert_array_equal(decode_label(encode(RGB, "PNG"), "x"), RGB)
     rgba = np.dstack([RGB, INDICES])
@@ -169,6 +199,26 @@ def test_decode_label__jpeg_is_refused():
 def test_decode_label__damaged():
     with raises(LabelError, "a.zip: m.png cannot be decoded as a label"):
         decode_label(encode(INDICES, "PNG")[:100], "a.zip: m.png")
+
+
+def test_decode_label__several_channels_of_16_bits():
+    for channels in (3, 4):
+        data = cv2.imencode(".png", np.full((4, 5, channels), 7, np.uint16))[1].tobytes()
+        with raises(
+            LabelError, "m.png has several channels of 16 bits, of which only the high bytes would be read"
+        ):
+            decode_label(data, "m.png")
+
+
+def test_decode__tiff_that_promises_a_second_picture():
+    whole = encode(INDICES, "TIFF")
+    directory = int.from_bytes(whole[4:8], "little")
+    at = directory + 2 + 12 * int.from_bytes(whole[directory : directory + 2], "little")
+    data = whole[:at] + len(whole).to_bytes(4, "little") + whole[at + 4 :] + bytes(6)
+    with raises(ImageError, "a.tif cannot be decoded as an image: Missing dimensions"):
+        decode_image(data, "a.tif")
+    with raises(LabelError, "a.tif cannot be decoded as a label: Missing dimensions"):
+        decode_label(data, "a.tif")
 
 
 def test_decode_label__animation():

@@ -183,3 +183,10 @@ def test_index__no_pairs_at_all(tmp_path: Path):
         "without a mask: x/a.jpg",
     ):
         load_or_build_index(plan_folder(tmp_path, "train")[0])
+
+
+def test_member_table__counts_from_the_end_like_a_list(tmp_path: Path):
+    write_ade20k(tmp_path, num_train=2)
+    images = load_or_build_index(ade(tmp_path)).images
+    assert [images.name(-2), images.name(-1)] == [images.name(0), images.name(1)]
+    assert images.member(-2) == images.member(0)

@@ -184,3 +184,16 @@ def test_pair__the_same_file_in_two_parts(tmp_path: Path):
     shutil.copy(tmp_path / "01_images.zip", tmp_path / "02_images.zip")
     with raises(DataError, "images/00001.png is in both", "01_images.zip and", "02_images.zip. Remove one."):
         index_of("gta5", tmp_path)
+
+
+def test_pair__list_that_is_not_utf_8(tmp_path: Path):
+    write_pascal_voc(tmp_path, packing="folder")
+    name = "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
+    (tmp_path / name).write_bytes(b"2007_000001\n\xff\n")
+    with raises(DataError, f"{tmp_path}: {name} is not UTF-8 text: line 2 holds the byte 0xff"):
+        index_of("pascal_voc", tmp_path)
+
+
+def test_plan_split__path_that_no_system_knows():
+    with raises(ArchiveError, "does not exist. It should hold ADEChallengeData2016.zip"):
+        plan_split(SPECS["ade20k"], "~nobody_of_that_name/" + "x" * 300, "train")

@@ -128,6 +128,10 @@ def test_read_zip_directory__backslashes_of_windows_tools():
     assert read(data).names == ["a/b.txt"]
 
 
+def test_read_zip_directory__folder_that_was_packed_in_front_of_names():
+    assert read(make_zip({"./a/b.txt": b"1", "./c": b""})).names == ["a/b.txt", "c"]
+
+
 def test_read_zip_directory__every_truncation_is_noticed():
     data = make_zip(CONTENT)
     for size in range(len(data)):
@@ -146,6 +150,38 @@ def test_read_zip_directory__damaged_record():
     second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     with raises(ZipFormatError, "its directory is damaged at record 1 of 3"):
         read(data[:second] + b"XX" + data[second + 2 :])
+
+
+def with_count(data: bytes, count: int) -> bytes:
+    """Return the zip with another number of members in its end record."""
+    end = data.rindex(b"PK\x05\x06")
+    return data[: end + 8] + struct.pack("<2H", count, count) + data[end + 12 :]
+
+
+@pytest.mark.parametrize("signature_in_a_name", [False, True])
+def test_read_zip_directory__more_members_than_16_bits_count(signature_in_a_name: bool):
+    """As macOS writes them: without the zip64 record, the number of members modulo 65536."""
+    names = [f"{i}.png" for i in range(65538)]
+    names[1] = "PK\x01\x02.png" if signature_in_a_name else names[1]
+    data = make_zip(dict.fromkeys(names, b""))
+    end64 = data.rindex(b"PK\x06\x06")
+    end = data.rindex(b"PK\x05\x06")
+    assert read(with_count(data[:end64] + data[end:], 2)).names == names
+
+
+@pytest.mark.parametrize("count", [0, 2, 4, 65535])
+def test_read_zip_directory__count_that_is_wrong(count: int):
+    with raises(ZipFormatError, f"its directory is damaged at record 3 of {count}"):
+        read(with_count(make_zip(CONTENT), count))
+
+
+def test_read_zip_directory__zip64_numbers_beyond_all_memory(zip64: bytes):
+    end = zip64.index(b"PK\x06\x06")
+    with raises(ZipFormatError, "its directory is damaged at record 4 of "):
+        read(zip64[: end + 24] + struct.pack("<2Q", 1 << 60, 1 << 60) + zip64[end + 40 :])
+    at = zip64.index(b"e.bin", zip64.index(b"PK\x01\x02")) + len(b"e.bin")
+    with raises(ZipFormatError, "a zip64 field of its directory is damaged"):
+        read(zip64[: at + 4] + b"\xff" * 8 + zip64[at + 12 :])
 
 
 def test_read_zip_directory__part_of_a_split_zip():

@@ -100,7 +100,7 @@ def test_mask_criterion__parts_add_up_to_the_loss() -> None:
     loss, parts = criterion()(output(masks, classes), targets)
     weights = {"loss_mask": 5, "loss_dice": 5, "loss_class": 2}
     names = [f"{layer}{name}" for layer in ("layer0_", "layer1_", "") for name in weights]
-    assert set(parts) == {*names, "nonfinite_costs"}
+    assert set(parts) == {*names, "nonfinite_costs", "unmatched_segments"}
     total = sum(weights[name.removeprefix("layer0_").removeprefix("layer1_")] * parts[name] for name in names)
     torch.testing.assert_close(loss, total)
     assert parts["nonfinite_costs"] == 0

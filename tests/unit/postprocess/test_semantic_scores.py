@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -27,6 +28,13 @@ def test_semantic_scores__mask_logits_are_upsampled_before_the_sigmoid() -> None
     masks = F.interpolate(prediction.mask_logits, (24, 28), mode="bilinear", align_corners=False).sigmoid()
     classes = prediction.class_logits.softmax(-1)[..., :3]
     torch.testing.assert_close(scores, torch.einsum("bqhw,bqk->bkhw", masks, classes))
+
+
+def test_semantic_scores__bands_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction = random_prediction()
+    whole = semantic_scores(prediction, (23, 28))
+    monkeypatch.setattr("vfmseg.postprocess.semantic._BAND_FLOATS", 5 * 28 * 4)
+    torch.testing.assert_close(semantic_scores(prediction, (23, 28)), whole)
 
 
 def test_semantic_scores__are_float32_under_autocast() -> None:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vfmseg.runs.decoder_recipe import FullMask2FormerRecipe, LinearRecipe, Mask2FormerRecipe
 from vfmseg.runs.recipe import (
     EncoderRecipe,
-    LinearRecipe,
-    Mask2FormerRecipe,
     Recipe,
     TrainingRecipe,
     as_size,
@@ -35,7 +34,9 @@ def test_recipe__is_frozen() -> None:
         Recipe().seed = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("section", [EncoderRecipe, TrainingRecipe, LinearRecipe, Mask2FormerRecipe])
+@pytest.mark.parametrize(
+    "section", [EncoderRecipe, TrainingRecipe, LinearRecipe, Mask2FormerRecipe, FullMask2FormerRecipe]
+)
 def test_sections__can_be_made_without_arguments(section: type) -> None:
     assert section() == section()
 
@@ -67,6 +68,19 @@ def test_contradictions__own_patch_size_is_checked_by_the_model_later() -> None:
             "decoder.embed_dim 100 is not a multiple of decoder.num_heads 8",
         ),
         (
+            {"decoder.name": "mask2former_full", "decoder.embed_dim": 30, "decoder.num_heads": 2},
+            "decoder.embed_dim 30 is not a multiple of 4, as positions have four parts; published: 256 with 8 heads",
+        ),
+        (
+            {"decoder": {"name": "mask2former_full", "multi_scale": False, "pixel_decoder": False}},
+            "decoder.adapter is true, but decoder.multi_scale is false: the ViT-Adapter makes maps of four scales, of "
+            "which only one would be looked at; set decoder.multi_scale true or decoder.adapter false",
+        ),
+        (
+            {"decoder": {"name": "mask2former_full", "multi_scale": False, "adapter": False}},
+            "decoder.pixel_decoder is true, but decoder.multi_scale is false: the pixel decoder exchanges between scales",
+        ),
+        (
             {"decoder.name": "mask2former", "training.class_weights": "auto"},
             "training.class_weights works with the linear decoder only",
         ),
@@ -93,6 +107,16 @@ def test_contradictions__name_both_keys_and_the_way_out(keys: dict[str, object],
         {"encoder.overrides": {"depth": 2}, "encoder.weights": "weights.safetensors"},
         {"augmentation.scale_min": 2.0, "augmentation.scale_max": 2.0},
         {"decoder.name": "mask2former", "decoder.embed_dim": 64, "decoder.num_heads": 4},
+        {"decoder.name": "mask2former_full", "decoder.adapter": False},
+        {
+            "decoder": {
+                "name": "mask2former_full",
+                "adapter": False,
+                "pixel_decoder": False,
+                "multi_scale": False,
+            }
+        },
+        {"training.mask_points": 1024},
         {"training.class_weights": "auto"},
         {"training.class_weights": [1, 2.5]},
         {"data.name": "scenes"},
@@ -120,3 +144,12 @@ def test_in_steps__whole_numbers_are_steps_and_fractions_shares(
 @given(st.floats(min_value=1e-6, max_value=1.0), st.integers(min_value=1, max_value=10**6))
 def test_in_steps__a_share_is_at_least_one_step_and_never_past_the_run(share: float, total: int) -> None:
     assert 1 <= in_steps(share, total) <= total
+
+
+def test_contradictions__data_path_may_be_missing_where_nothing_is_read() -> None:
+    chosen = read_recipe(
+        {"data.name": "coco", "task": "panoptic", "decoder.name": "eomt"}, needs_data=False
+    ).recipe
+    (found,) = contradictions(chosen)
+    assert "data.path is missing" in found
+    assert contradictions(chosen, needs_data=False) == []

@@ -22,16 +22,29 @@ def test_polynomial_decay__is_torchs_polynomial_lr() -> None:
 @given(total=st.integers(2, 10_000), share=st.floats(0, 0.9), power=st.floats(0.1, 3))
 def test_polynomial_decay__rises_then_falls_to_zero(total: int, share: float, power: float) -> None:
     warmup = min(int(share * total), total - 1)
-    factors = [
-        polynomial_decay(s, total_steps=total, power=power, warmup_steps=warmup)
-        for s in sorted({0, warmup // 2, warmup, (warmup + total) // 2, total - 1, total, total + 7})
-    ]
+    steps = sorted({0, warmup // 2, warmup, (warmup + total) // 2, total - 1, total, total + 7})
+    factors = [polynomial_decay(s, total_steps=total, power=power, warmup_steps=warmup) for s in steps]
     peak = factors.index(max(factors))
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert max(factors) == 1.0
     assert factors[-1] == 0.0
-    assert min(factors[:-2]) > 0.0
+    inside = [
+        factor for step, factor in zip(steps, factors, strict=True) if (step or not warmup) and step < total
+    ]
+    assert min(inside) > 0.0
+
+
+def test_polynomial_decay__holds_then_rises() -> None:
+    factors = [
+        polynomial_decay(step, total_steps=10, power=1.0, warmup_steps=2, hold_steps=3) for step in range(8)
+    ]
+    assert factors == pytest.approx([0, 0, 0, 0, 0.5, 1, 0.8, 0.6])
+
+
+def test_layer_factor__spares_the_last_blocks() -> None:
+    factors = [layer_factor(block, num_blocks=4, decay=0.5, num_spared=2) for block in range(5)]
+    assert factors == [0.125, 0.25, 1.0, 1.0, 1.0]
 
 
 def test_ema_decay__forgets_half_after_the_half_life() -> None:

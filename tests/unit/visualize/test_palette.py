@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vfmseg.types import LabelSpace
-from vfmseg.visualize.palette import distinct_colours, palette_bytes, save_id_png
+from vfmseg.visualize.palette import distinct_colours, palette_bytes, save_id_png, save_picture
 
 _SPACE = LabelSpace(("road", "car"), ((10, 20, 30), (40, 50, 60)), (False, True))
 
@@ -40,3 +40,11 @@ def test_save_id_png__leaves_nothing_half(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         save_id_png(tmp_path / "missing" / "a.png", np.zeros((2, 2), np.uint8), _SPACE)
     assert not list(tmp_path.iterdir())
+
+
+def test_save_picture__that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3), (9, 8, 7)).save(tmp_path / "a.png")
+    with pytest.raises(OSError, match="cannot write mode RGBA as JPEG"):
+        save_picture(tmp_path / "a.png", Image.new("RGBA", (4, 3)), "JPEG")
+    assert Image.open(tmp_path / "a.png").getpixel((0, 0)) == (9, 8, 7)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from vfmseg.data.segment_spec import SegmentSpec, StuffAndThings
 from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
 
 ARCHIVES = (("ADEChallengeData2016.zip",),)
+INSTANCES_HOMEPAGE = "http://sceneparsing.csail.mit.edu/data/ChallengeData2017/annotations_instance.tar"
 
 
 def _split(folder: str) -> SplitSpec:
@@ -16,6 +18,17 @@ def _split(folder: str) -> SplitSpec:
     )
 
 
+def _segments(folder: str) -> tuple[SegmentSpec, ...]:
+    instances = FileSet(
+        archives=(("annotations_instance.zip", "annotations_instance.tar", "annotations_instance.tar.gz"),),
+        folder=f"annotations_instance/{folder}",
+        suffix=".png",
+    )
+    return (StuffAndThings(semantic=_split(folder), instances=instances, homepage=INSTANCES_HOMEPAGE),)
+
+
+_SEGMENTS = {"train": _segments("training"), "val": _segments("validation")}
+
 SPEC = DatasetSpec(
     name="ade20k",
     title="ADE20K",
@@ -23,4 +36,5 @@ SPEC = DatasetSpec(
     splits={"train": _split("training"), "val": _split("validation")},
     licence="images: research and education only; annotations: BSD-3-Clause",
     homepage="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+    segments={"panoptic": _SEGMENTS, "instance": _SEGMENTS},
 )

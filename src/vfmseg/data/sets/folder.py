@@ -27,6 +27,9 @@ LABEL_WORDS: Final = frozenset(
 )  # fmt: skip
 """Parts of folder names that say: labels below."""
 
+INSTANCE_FOLDER: Final = "instances"
+"""Name of the folder that holds instance numbers, where the masks beside it hold classes."""
+
 FILLER_WORDS: Final = frozenset({"dir", "dirs", "folder", "files", "raw", "semantic", "png", "jpg"})
 """Parts of folder names that may stand beside an image or label word without meaning anything."""
 

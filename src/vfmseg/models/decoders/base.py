@@ -18,6 +18,9 @@ class Decoder(nn.Module, ABC):
     """``pixels``: answers with PixelLogits; ``masks``: with one MaskLogits per supervised layer."""
     class_layer_name: str
     """Name of the submodule whose parameters belong to the classes, and start anew where the classes change."""
+    mask_probabilities: tuple[float, ...] = ()
+    """Of each block whose attention masks can be annealed: how likely a query attends inside its mask only. Whoever
+    trains sets it from the step; empty where there is nothing to anneal."""
 
     @abstractmethod
     def forward(self, encoder: Encoder, pixels: Tensor) -> Output:

@@ -14,6 +14,12 @@ from vfmseg.errors import DataError, RecipeError
 from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
 
+EXTRA_TOKENS_REFUSED = (
+    "SAM's encoder attends within windows of the image, where queries have no place: decoders that put queries among "
+    "the tokens (eomt) and prompt tokens cannot run on it. Take a decoder that reads its features (linear, mask2former) "
+    "or another encoder (vfmseg list encoders)"
+)
+
 
 class Encoder(nn.Module, ABC):
     """A plain vision transformer of fixed image and patch size.
@@ -37,6 +43,8 @@ class Encoder(nn.Module, ABC):
     """(3, 1, 1), in [0, 1]."""
     std: Tensor
     """(3, 1, 1), in [0, 1]."""
+    takes_extra_tokens: bool = True
+    """Whether queries may stand among the tokens."""
 
     def __init__(
         self,

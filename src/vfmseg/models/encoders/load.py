@@ -54,6 +54,7 @@ def build_encoder(
     overrides: Mapping[str, Any] | None = None,
     positions: str = "crop",
     published_rel_pos: bool = True,
+    rope_rescale: float | None = None,
 ) -> Encoder:
     """Build the encoder ``name`` for images of ``image_size`` pixels.
 
@@ -67,6 +68,7 @@ def build_encoder(
         overrides: other sizes of the architecture (:data:`native.OVERRIDES`), for tiny encoders.
         positions: absolute positions of a non-square image: ``crop`` as the benchmark does, or ``stretch``.
         published_rel_pos: SAM only, see :class:`SamEncoder`.
+        rope_rescale: DINOv3 only, see :class:`VitEncoder`.
 
     Returns:
         The encoder in evaluation mode; ``weights_report`` says where its weights came from, what in the file
@@ -102,7 +104,7 @@ def build_encoder(
     if isinstance(vit, VisionTransformerSAM):
         encoder = SamEncoder(vit, **statistics, published_rel_pos=published_rel_pos)
     else:
-        encoder = VitEncoder(vit, **statistics)
+        encoder = VitEncoder(vit, **statistics, rope_rescale=rope_rescale)
     encoder.weights_report = report
     encoder.adapt(size, patch)
     return encoder.eval()

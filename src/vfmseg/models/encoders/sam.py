@@ -9,7 +9,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from vfmseg.errors import RecipeError
-from vfmseg.models.encoders.base import Encoder
+from vfmseg.models.encoders.base import EXTRA_TOKENS_REFUSED, Encoder
 from vfmseg.models.encoders.resample import (
     Positions,
     patch_grid,
@@ -33,6 +33,8 @@ class SamEncoder(Encoder):
         positions: how positions of a non-square image are made.
         published_rel_pos: True for 2s + 1 rows, as published; False for the exact 2s - 1.
     """
+
+    takes_extra_tokens = False
 
     def __init__(
         self,
@@ -85,12 +87,7 @@ class SamEncoder(Encoder):
             RecipeError: there are extra tokens; they have no place in windows.
         """
         if num_extra or mask is not None:
-            raise RecipeError(
-                "SAM's encoder attends within windows of the image, where queries have no place: "
-                "decoders that put queries among the tokens (eomt) and prompt tokens cannot run on it. "
-                "Take a decoder that reads its features (linear, mask2former) or another encoder "
-                "(vfmseg list encoders)"
-            )
+            raise RecipeError(EXTRA_TOKENS_REFUSED)
         return super().run_blocks(tokens, start, stop)
 
     def adapt(self, image_size: Size, patch_size: int) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from timm.layers import RotaryEmbeddingDinoV3
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from vfmseg.errors import RecipeError
 from vfmseg.models.encoders.attention import full_mask, replace_attention
 from vfmseg.models.encoders.base import Encoder
 from vfmseg.models.encoders.resample import Positions, patch_grid, resample_positions
@@ -29,6 +31,11 @@ class VitEncoder(Encoder):
         mean: RGB mean of its weights.
         std: RGB standard deviation of its weights.
         positions: how absolute positions of a non-square image are made.
+        rope_rescale: in training, the coordinates of the patches are multiplied by a random factor between
+            1 / rope_rescale and rope_rescale, one per forward pass; DINOv3's rotary positions only.
+
+    Raises:
+        RecipeError: ``rope_rescale`` for an encoder without DINOv3's rotary positions, or below 1.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class VitEncoder(Encoder):
         mean: Sequence[float],
         std: Sequence[float],
         positions: Positions = "crop",
+        rope_rescale: float | None = None,
     ) -> None:
         super().__init__(
             num_blocks=len(vit.blocks),
@@ -52,6 +60,15 @@ class VitEncoder(Encoder):
         self.vit = vit
         self.positions = positions
         self._masks_rows = replace_attention(vit.blocks)
+        if rope_rescale is not None:
+            if not isinstance(self._rope, RotaryEmbeddingDinoV3) or rope_rescale < 1:
+                raise RecipeError(
+                    f"encoder.rope_rescale is {rope_rescale}: it varies the rotary positions of DINOv3 by a factor of at "
+                    "least 1 (published: 2); leave it out for other encoders"
+                )
+            self._rope.rescale_coords, self._rope.aug_active = rope_rescale, True
+        self._drawn: Sequence[Tensor | None] | None = None
+        """Rotary tables of the current forward pass in training: drawn once, whatever parts the blocks are run in."""
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -62,6 +79,7 @@ class VitEncoder(Encoder):
     def embed(self, pixels: Tensor) -> Tensor:
         """Turn normalised ``pixels`` (B, 3, H, W) into tokens (B, prefix + h*w, C)."""
         self._expect_size(pixels)
+        self._drawn = self._make_tables() if self.training else None
         vit = self.vit
         patches = vit.patch_embed(pixels)  # B hw C
         prefix = [t.expand(pixels.shape[0], -1, -1) for t in (vit.cls_token, vit.reg_token) if t is not None]
@@ -111,6 +129,9 @@ class VitEncoder(Encoder):
         return self.vit.rope if isinstance(self.vit, Eva) else None
 
     def _rotary_tables(self) -> Sequence[Tensor | None]:
+        return self._make_tables() if self._drawn is None else self._drawn
+
+    def _make_tables(self) -> Sequence[Tensor | None]:
         if self._rope is None:
             return (None,) * self.num_blocks
         table: Tensor = self._rope.get_embed()

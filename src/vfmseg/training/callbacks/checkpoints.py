@@ -97,7 +97,7 @@ class Checkpoints(StepCallback):
         assert isinstance(pl_module, SegmentationModule)
         if trainer.sanity_checking or pl_module.validation is None or self._last_step is None:
             return
-        row = pl_module.validation.scores.row("val")
+        row = pl_module.validation.row()
         value = row[self.headline]
         self.improved = value is not None and (self.best is None or value > self.best)
         if self.improved:

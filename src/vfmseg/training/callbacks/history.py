@@ -95,10 +95,13 @@ class History(StepCallback):
                 step,
             )
         rates: dict[str, float] = {}
-        factor = module.rate_factor(step - 1)  # the optimiser's groups already hold the next step's rate
         for group in trainer.optimizers[0].param_groups:
             name = "encoder" if group["name"].startswith("encoder") else group["name"]
+            # the optimiser's groups already hold the next step's rate
+            factor = module.rate_factor(step - 1, encoder=name == "encoder")
             rates[f"lr/{name}"] = max(group["initial_lr"] * factor, rates.get(f"lr/{name}", 0.0))
+        for block, probability in enumerate(module.masks.probabilities(step - 1)):
+            rates[f"mask_probability/{block}"] = probability
         self.latest = {
             **losses,
             **rates,
@@ -123,7 +126,7 @@ class History(StepCallback):
         if trainer.sanity_checking or pl_module.validation is None or self._last_step is None:
             return
         found = pl_module.validation
-        self._append(trainer, found.step, {**found.scores.row("val"), "val/seconds": found.seconds})
+        self._append(trainer, found.step, {**found.row(), "val/seconds": found.seconds})
 
     def _append(self, trainer: pl.Trainer, step: int, row: Row) -> None:
         for logger in trainer.loggers:

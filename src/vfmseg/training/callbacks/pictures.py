@@ -19,8 +19,7 @@ from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import ImageRecord, SegmentationModule, Validation
 from vfmseg.training.stream import SampleSource
-from vfmseg.types import LabelSpace, Sample
-from vfmseg.visualize.overlays import side_by_side
+from vfmseg.types import LabelSpace
 
 
 class Pictures(StepCallback):
@@ -69,13 +68,13 @@ class Pictures(StepCallback):
             worst: list[ImageRecord] = []
             best: list[ImageRecord] = []
             if trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps or trainer.should_stop:
-                ranked = sorted(found.images, key=lambda image: image.miou)
+                ranked = sorted(found.images, key=lambda image: image.score)
                 worst = ranked[: min(self.extremes, (len(ranked) + 1) // 2)]  # no image is in both
                 best = ranked[len(worst) :][::-1][: self.extremes]
                 for kind, chosen in (("worst", worst), ("best", best)):
                     pictures = [f"{kind}/{place:02d}.jpg" for place in range(len(chosen))]
                     self._draw(trainer, pl_module, [one.index for one in chosen], pictures)
-        write_validation(self.run_folder, found, self.label_space, worst, best)
+        write_validation(self.run_folder, found, pl_module.task.name, self.label_space, worst, best)
 
     def _draw(
         self, trainer: pl.Trainer, module: SegmentationModule, indices: Sequence[int], names: Sequence[str]
@@ -83,34 +82,28 @@ class Pictures(StepCallback):
         for index, name in zip(indices, names, strict=True):
             sample = self.val[index]
             with trainer.precision_plugin.val_step_context(), torch.no_grad():
-                (found,) = module.predict(module.segmenter, [sample.image.to(module.device)])
-            draw_triptych(
-                self.run_folder / "predictions" / name, sample, found.classes.cpu().numpy(), self.label_space
-            )
-
-
-def draw_triptych(path: Path, sample: Sample, predicted: np.ndarray, label_space: LabelSpace) -> None:
-    """Write image, truth and prediction side by side as JPEG."""
-    image = sample.image.permute(1, 2, 0).cpu().numpy()
-    picture = side_by_side(image, sample.targets.id_map.cpu().numpy(), predicted, label_space)
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, quality=88)
+                (found,) = module.predict([sample.image.to(module.device)])
+            path = self.run_folder / "predictions" / name
+            with writing(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture = module.task.draw(sample, found, self.label_space)
+                Image.fromarray(picture).save(path, quality=88)
 
 
 def write_validation(
     run_folder: Path,
     found: Validation,
+    task: str,
     label_space: LabelSpace,
     worst: Sequence[ImageRecord],
     best: Sequence[ImageRecord],
 ) -> None:
-    """Write ``validation.json``: confusion, classes, and every image with its score, worst first."""
+    """Write ``validation.json``: counts, classes, and every image with its score, worst first."""
     pictures = {one.index: f"predictions/best/{place:02d}.jpg" for place, one in enumerate(best)}
     pictures |= {one.index: f"predictions/worst/{place:02d}.jpg" for place, one in enumerate(worst)}
     images: list[dict[str, Any]] = []
-    for one in sorted(found.images, key=lambda image: image.miou):
-        record: dict[str, Any] = {"name": one.name, "miou": one.miou, "pixel_accuracy": one.pixel_accuracy}
+    for one in sorted(found.images, key=lambda image: image.score):
+        record: dict[str, Any] = {"name": one.name, "score": one.score, **one.details}
         if one.index in pictures:
             record["picture"] = pictures[one.index]
         images.append(record)
@@ -118,8 +111,8 @@ def write_validation(
         "step": found.step,
         "class_names": list(label_space.names),
         "colours": [list(colour) for colour in label_space.colours],
-        "confusion": found.scores.confusion.tolist(),
-        "absent": list(found.scores.absent_classes),
+        "task": task,
+        **found.scores.record(),
         "unscored": found.unscored,
         "images": images,
     }

@@ -62,14 +62,14 @@ class Progress(StepCallback):
         found = pl_module.validation
         if not self.shown or not trainer.is_global_zero or trainer.sanity_checking or found is None:
             return
-        row = found.scores.row("val")
-        value = row[self.headline]
-        line = (
-            f"step {found.step}: {self.headline} {value:.4f}, pixel accuracy {row['val/pixel_accuracy']:.4f} "
-            f"({len(found.images)} images, {found.seconds:.1f} s)"
-        )
+        row = found.row()
+        numbers = {
+            name: row.get(name) for name in (self.headline, "val/pixel_accuracy", *_masked(self.headline))
+        }
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if value is not None)
+        line = f"step {found.step}: {shown} ({len(found.images)} images, {found.seconds:.1f} s)"
         if found.unscored:
-            line += f"; {len(found.unscored)} images have no labelled pixel and are not scored"
+            line += f"; {len(found.unscored)} images have nothing labelled and are not scored"
         tqdm.write(line, file=sys.stderr)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -96,6 +96,11 @@ class Progress(StepCallback):
             f"{row['images_per_s']:.1f} images/s  data wait {row['data_wait_share']:.0%}  "
             f"{row['memory_gib']:.1f} GiB"
         )
+
+
+def _masked(headline: str) -> tuple[str, ...]:
+    """Return what the headline is called for predictions with the attention masks that training still has."""
+    return (headline.replace("val/", "val_masked/"),)
 
 
 def _clock(seconds: float) -> str:

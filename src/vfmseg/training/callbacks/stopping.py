@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -43,6 +46,20 @@ class EarlyStopping(StepCallback):
                 f"{self.checkpoints.best:.4f} of step {self.checkpoints.best_step}."
             )
             trainer.should_stop = True
+
+
+@contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Leave the process with the signal handlers it had: Lightning's outlive its trainer, and keep its model alive."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # others neither set nor keep handlers
+            for number, handler in before.items():
+                if handler is not None:  # None: set by another library in C, and never replaced from Python
+                    signal.signal(number, handler)
 
 
 class SaveOnSignal(StepCallback):

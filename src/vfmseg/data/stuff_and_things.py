@@ -1,0 +1,88 @@
+"""ADE20K's two label images, classes for stuff and instances for things -> segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfmseg.data.annotations import LabelTable
+from vfmseg.data.segment_maps import FromMaps, InstancePixels, check_size
+from vfmseg.data.segments import LabelFiles, find_codes, paint_segments
+from vfmseg.data.spec import CLASSES_FOLDER, LabelMap, load_yaml
+from vfmseg.errors import LabelError
+from vfmseg.types import Targets
+
+_THING = 1 << 16
+"""Codes of stuff are class ids; those of things have this bit, red times 256 and green."""
+
+
+class StuffAndThingsImages(FromMaps):
+    """Stuff as the semantic label says, things as the instance label says; where both speak, the thing is right.
+
+    Pixels of a thing class without an instance have no segment. There are no crowds.
+    """
+
+    def __init__(self, label_map: LabelMap, classes: str, instances: InstancePixels) -> None:
+        super().__init__(label_map)
+        self._classes = classes
+        self._instances = instances
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
+
+    def targets(self, row: int, files: LabelFiles) -> Targets:
+        """Return stuff in ascending order of the classes, then things in ascending order of their colours.
+
+        Raises:
+            LabelError: sizes differ, or an instance has no class.
+        """
+        name = files.label_path(row)
+        ids = self._table.to_ids(files.read_raw_label(row), name)
+        instances, title = self._instances.read(row)
+        check_size(ids, instances, name, title)
+        if instances.ndim != 3:
+            raise LabelError(
+                f"{title} is grey; an instance label has the class in red and the number in green."
+            )
+        red, green = instances[..., 0].astype(np.uint32), instances[..., 1]
+        values, places = find_codes(np.where(green > 0, _THING | red << 8 | green, ids))
+        class_of = np.full(256, -1, np.int64)
+        for instance_id, class_id in _instance_classes(self._classes).items():
+            class_of[instance_id] = class_id
+        is_thing = np.array([*self.label_space.is_thing, *[True] * (256 - self.label_space.num_classes)])
+        is_instance = values >= _THING
+        # a thing class without an instance, and what has no class, belong to no segment
+        stuff = np.where(is_thing[values & 255], 255, values)
+        classes = np.where(is_instance, class_of[values >> 8 & 255], stuff)
+        if (classes < 0).any():
+            code = int(values[classes < 0][0])
+            raise LabelError(
+                f"{title} has the instance {code & 255} with red {code >> 8 & 255}, which is no class: red is 1 to "
+                f"{max(_instance_classes(self._classes))}. {self.label_map.remedy}"
+            )
+        return paint_segments(places, classes, np.zeros(len(classes), np.bool_))
+
+    def take(self, kept: NDArray[np.int64]) -> StuffAndThingsImages:
+        """Return the annotator of some rows."""
+        instances = replace(self._instances, index=self._instances.index.keep(kept, ()))
+        return StuffAndThingsImages(self.label_map, self._classes, instances)
+
+    def state(self) -> str:
+        """Return the state of the instance labels."""
+        return self._instances.state()
+
+    @cached_property
+    def _table(self) -> LabelTable:
+        return LabelTable(self.label_map)
+
+
+@cache
+def _instance_classes(classes: str) -> dict[int, int]:
+    """Return red value -> class id."""
+    path = CLASSES_FOLDER / f"{classes}.yaml"
+    rows = load_yaml(path.read_text(encoding="utf-8"), str(path))["classes"]
+    return {row["instance_id"]: row["train_id"] for row in rows if row["instance_id"] is not None}

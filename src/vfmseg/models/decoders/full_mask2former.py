@@ -1,0 +1,133 @@
+"""The full Mask2Former decoder, and the ladder that takes it apart (EoMT, arXiv 2503.19108, sec. 3.1 and Table 1).
+
+====  =========  ===============  =============  ======================================================
+step  adapter    pixel_decoder    multi_scale    what is left
+====  =========  ===============  =============  ======================================================
+0     yes        yes              yes            ViT-Adapter, pixel decoder, transformer decoder
+1     no         yes              yes            a pyramid made from the encoder's last map instead
+2     no         no               yes            that pyramid straight into the transformer decoder
+3     no         no               no             one map to look at, one at stride 4 to read masks from
+====  =========  ===============  =============  ======================================================
+
+The next step, EoMT, does without the transformer decoder: see ``eomt.py``. The benchmark's plain Mask2Former
+(``mask2former.py``) is step 3 with masks read at the patch grid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor
+
+from vfmseg.errors import RecipeError
+from vfmseg.models.decoders.base import Decoder
+from vfmseg.models.decoders.masked_transformer import MaskedTransformer
+from vfmseg.models.decoders.pixel_decoder import PixelDecoder
+from vfmseg.models.decoders.pyramid import FeaturePyramid, PyramidProjection
+from vfmseg.models.decoders.vit_adapter import ViTAdapter
+from vfmseg.models.encoders.base import Encoder
+from vfmseg.types import MaskLogits
+
+
+class FullMask2FormerDecoder(Decoder):
+    """Mask2Former on a pyramid of features, whole or with parts taken away.
+
+    Args:
+        encoder_dim: channels of the encoder's tokens.
+        num_classes: K.
+        patch_size: of the encoder, in pixels.
+        adapter: take the pyramid from a ViT-Adapter; otherwise scale the encoder's last map.
+        pixel_decoder: refine the pyramid by deformable attention; otherwise only project it.
+        multi_scale: look at strides 32, 16 and 8 in turn; otherwise at the patch grid alone.
+        num_queries: Q, masks proposed per image.
+        num_blocks: masked-attention blocks.
+        embed_dim: C, channels inside the decoder; a multiple of 4 and of ``num_heads``.
+        num_heads: attention heads, of the pixel decoder too.
+        feedforward_dim: hidden channels of the transformer decoder's feed-forward layers.
+
+    Raises:
+        RecipeError: parts that need each other are not both there, or sizes do not divide.
+    """
+
+    kind: Literal["pixels", "masks"] = "masks"
+    class_layer_name = "transformer.class_layer"
+
+    def __init__(
+        self,
+        encoder_dim: int,
+        num_classes: int,
+        patch_size: int,
+        *,
+        adapter: bool = True,
+        pixel_decoder: bool = True,
+        multi_scale: bool = True,
+        num_queries: int = 200,
+        num_blocks: int = 9,
+        embed_dim: int = 256,
+        num_heads: int = 8,
+        feedforward_dim: int = 2048,
+    ) -> None:
+        super().__init__()
+        _expect_sensible(adapter=adapter, pixel_decoder=pixel_decoder, multi_scale=multi_scale)
+        self.transformer = MaskedTransformer(
+            num_classes,
+            num_queries=num_queries,
+            num_blocks=num_blocks,
+            num_levels=3 if multi_scale else 1,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            feedforward_dim=feedforward_dim,
+        )
+        self.features: ViTAdapter | FeaturePyramid
+        if adapter:
+            self.features = ViTAdapter(encoder_dim)
+        else:
+            strides = (4, 8, 16, 32) if multi_scale else (4, patch_size)
+            self.features = FeaturePyramid(encoder_dim, patch_size, strides)
+        self.neck: PixelDecoder | PyramidProjection
+        if pixel_decoder:
+            self.neck = PixelDecoder(
+                encoder_dim, embed_dim, num_heads=num_heads, num_groups=math.gcd(32, embed_dim)
+            )
+        else:
+            self.neck = PyramidProjection(encoder_dim, embed_dim, num_levels=3 if multi_scale else 1)
+
+    def forward(
+        self,
+        encoder: Encoder,
+        pixels: Tensor,
+        queries: Tensor | None = None,
+        query_positions: Tensor | None = None,
+    ) -> tuple[MaskLogits, ...]:
+        """Return the predictions, masks at a quarter of the image's size.
+
+        In training, L = num_blocks + 1 of them, one before the first block and one after each; in
+        evaluation only the last.
+
+        Args:
+            encoder: what sees the pixels.
+            pixels: (B, 3, H, W), normalised.
+            queries: (Q, C) or (B, Q, C), what the queries start as in place of the learned content: how a
+                tuning's own tokens become queries.
+            query_positions: (Q, C) or (B, Q, C) in place of the learned positions.
+        """
+        mask_features, levels = self.neck(self.features(encoder, pixels))
+        output: tuple[MaskLogits, ...] = self.transformer(
+            levels, mask_features, queries=queries, query_positions=query_positions
+        )
+        return output
+
+
+def _expect_sensible(*, adapter: bool, pixel_decoder: bool, multi_scale: bool) -> None:
+    if multi_scale:
+        return
+    for wanted, word, made in (
+        (adapter, "adapter", "the ViT-Adapter is there to make maps of four scales"),
+        (pixel_decoder, "pixel_decoder", "the pixel decoder is there to exchange between scales"),
+    ):
+        if wanted:
+            raise RecipeError(
+                f"decoder: multi_scale is false but {word} is true; {made}, which nothing would look at. "
+                f"Set multi_scale: true, or {word}: false."
+            )

@@ -1,0 +1,108 @@
+"""Whole runs of the tasks that know objects: EoMT on generated scenes, annealed, killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import vfmseg
+from support.tiny import tiny_recipe
+from vfmseg.models.checkpoint import read_tensors
+from vfmseg.training.callbacks.history import read_rows
+
+_QUIET = {"say": lambda message: None}
+_EOMT = {"name": "eomt", "num_queries": 12, "num_blocks": 2}
+
+
+def recipe(task: str, **changes: Any) -> dict[str, Any]:
+    made = tiny_recipe(task=task, decoder=_EOMT, **changes)
+    made["training"].setdefault("mask_points", 128)
+    return made
+
+
+@pytest.mark.parametrize(("task", "headline"), [("semantic", "miou"), ("panoptic", "pq"), ("instance", "ap")])
+def test_fit__eomt_learns_each_task(task: str, headline: str, tmp_path: Path) -> None:
+    run = vfmseg.fit(recipe(task), out=tmp_path / "run", **_QUIET)
+    assert run.result["task"] == task
+    assert 0 <= run.result[f"val/{headline}"] <= 1
+    stored = json.loads((run.folder / "validation.json").read_text())
+    assert stored["task"] == task
+    assert list((run.folder / "predictions").rglob("*.jpg"))
+    rows = read_rows(run.folder / "metrics.csv")
+    trained = [row for row in rows if "train/loss" in row]
+    assert [row["mask_probability/0"] for row in trained] == sorted(
+        (row["mask_probability/0"] for row in trained), reverse=True
+    )
+    assert trained[0]["mask_probability/0"] == 1
+    assert trained[-1]["mask_probability/1"] == 0  # the last step of a run has no masks, whatever its length
+    halfway = next(row for row in rows if f"val/{headline}" in row)
+    assert f"val_masked/{headline}" in halfway
+    again = vfmseg.validate(run.folder / "checkpoints" / "last", **_QUIET)
+    assert again.result[f"val/{headline}"] == pytest.approx(run.result[f"val/{headline}"], abs=1e-9)
+
+
+def test_fit__more_objects_than_queries_are_counted(tmp_path: Path) -> None:
+    changed = recipe("panoptic")
+    changed["decoder"] = {**_EOMT, "num_queries": 1}
+    run = vfmseg.fit(changed, out=tmp_path / "run", **_QUIET)
+    counts = [
+        row["train/unmatched_segments"]
+        for row in read_rows(run.folder / "metrics.csv")
+        if "train/loss" in row
+    ]
+    assert min(counts) > 0
+
+
+_STEPS = 18  # the two blocks are annealed from step 3 to 6 and from step 12 to 15
+
+
+def _long() -> dict[str, Any]:
+    training = {"steps": _STEPS, "checkpoint_every": 1, "validate_every": 9, "overlays": 0, "mask_points": 64}
+    return recipe("panoptic", training=training)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    done = vfmseg.fit(_long(), out=tmp_path_factory.mktemp("whole") / "run", **_QUIET)
+    return read_tensors(done.folder / "checkpoints" / "last")
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "masked",
+        pytest.param("annealed", marks=pytest.mark.slow),
+        pytest.param("between", marks=pytest.mark.slow),
+        pytest.param("unmasked", marks=pytest.mark.slow),
+    ],
+)
+def test_resume__killed_in_any_phase_of_annealing_is_bit_equal(
+    phase: str, uninterrupted: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    step = {"masked": 1, "annealed": 4, "between": 8, "unmasked": 15}[phase]
+    file, folder = tmp_path / "tiny.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(_long()))
+    words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(file), "--out", str(folder), "--no_report"]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(4800):
+        assert process.poll() is None, process.communicate()[1]
+        rows = read_rows(folder / "metrics.csv")
+        if rows and (rows[-1].get("step") or 0) >= step:
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    vfmseg.fit(file, out=folder, resume=True, **_QUIET)
+    resumed = read_tensors(folder / "checkpoints" / "last")
+    assert resumed.keys() == uninterrupted.keys()
+    assert all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)

@@ -1,0 +1,219 @@
+"""The full Mask2Former's parts against the published Rein head's numbers, and against transformers."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vfmseg.models.decoders.deformable_attention import DeformableAttention
+from vfmseg.models.decoders.masked_attention import blocked_positions
+from vfmseg.models.decoders.masked_transformer import MaskedTransformer
+from vfmseg.models.decoders.pixel_decoder import PixelDecoder
+from vfmseg.types import MaskLogits
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+NUM_BLOCKS, NUM_LEVELS = 4, 3
+
+# mmdet's names, ours
+NAMES = (
+    (r"pixel_decoder\.input_convs\.(\d)\.conv\.(.+)", r"pixels.input_projections.\1.0.\2"),
+    (r"pixel_decoder\.input_convs\.(\d)\.gn\.(.+)", r"pixels.input_projections.\1.1.\2"),
+    (r"pixel_decoder\.level_encoding\.weight", r"pixels.level_embedding"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.self_attn\.(.+)", r"pixels.layers.\1.attention.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"pixels.layers.\1.feedforward.0.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"pixels.layers.\1.feedforward.2.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.(.+)", r"pixels.layers.\1.attention_norm.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.(.+)", r"pixels.layers.\1.feedforward_norm.\2"),
+    (r"pixel_decoder\.lateral_convs\.0\.conv\.(.+)", r"pixels.lateral.0.\1"),
+    (r"pixel_decoder\.lateral_convs\.0\.gn\.(.+)", r"pixels.lateral.1.\1"),
+    (r"pixel_decoder\.output_convs\.0\.conv\.(.+)", r"pixels.output.0.\1"),
+    (r"pixel_decoder\.output_convs\.0\.gn\.(.+)", r"pixels.output.1.\1"),
+    (r"pixel_decoder\.mask_feature\.(.+)", r"pixels.mask_features.\1"),
+    (r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.out_proj\.(.+)",
+     r"queries.blocks.\1.\2_attention.output.\3"),
+    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"queries.blocks.\1.feedforward.0.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"queries.blocks.\1.feedforward.2.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.0\.(.+)", r"queries.blocks.\1.cross_norm.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.1\.(.+)", r"queries.blocks.\1.self_norm.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.2\.(.+)", r"queries.blocks.\1.feedforward_norm.\2"),
+    (r"transformer_decoder\.post_norm\.(.+)", r"queries.query_norm.\1"),
+    (r"cls_embed\.(.+)", r"queries.class_layer.\1"),
+    (r"mask_embed\.(.+)", r"queries.mask_embedding.\1"),
+    (r"level_embed\.weight", r"queries.level_embedding"),
+    (r"query_feat\.weight", r"queries.query_content"),
+    (r"querys2feat\.(.+)", r"content_of.\1"),
+)  # fmt: skip
+PACKED = re.compile(r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.in_proj_(weight|bias)")
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if packed := PACKED.fullmatch(name):
+            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                ours[f"queries.blocks.{packed[1]}.{packed[2]}_attention.{part}.{packed[3]}"] = piece
+            continue
+        (match,) = ((m, new) for old, new in NAMES if (m := re.fullmatch(old, name)))
+        ours[match[0].expand(match[1])] = tensor
+    return ours
+
+
+class Head(nn.Module):
+    """The Rein head: our two decoders, and queries that come from outside."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__()
+        self.replaces = case == "replace"
+        self.pixels = PixelDecoder(
+            24, 32, num_layers=2, num_heads=4, num_points=2, feedforward_dim=48, num_groups=8
+        )
+        self.queries = MaskedTransformer(
+            5, num_queries=12, num_blocks=NUM_BLOCKS, embed_dim=32, num_heads=4, feedforward_dim=64
+        )
+        self.content_of = nn.Linear(32, 32)
+
+    def forward(self, features: list[Tensor], rein: Tensor) -> tuple[MaskLogits, ...]:
+        mask_features, levels = self.pixels(features)
+        content = self.content_of(rein) if self.replaces else None
+        output: tuple[MaskLogits, ...] = self.queries(
+            levels, mask_features, queries=content, query_positions=rein
+        )
+        return output
+
+
+def read(case: str) -> dict[str, Tensor]:
+    with safe_open(GOLDENS / f"rein_mask2former_head_{case}.safetensors", "pt") as file:
+        assert "Rein" in json.loads(file.metadata()["info"])["repo"]
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def part(golden: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
+
+
+@pytest.fixture(params=["replace", "keep"])
+def recorded(request: pytest.FixtureRequest) -> tuple[Head, dict[str, Tensor]]:
+    shared = read("replace")
+    golden = shared if request.param == "replace" else {**shared, **read("keep")}
+    if request.param == "keep":  # gradients of what only the other case has
+        golden = {k: v for k, v in golden.items() if k != "grad/querys2feat.weight"}
+    head = Head(request.param)
+    loaded = head.load_state_dict(renamed(part(golden, "state/")), strict=False)
+    assert not loaded.unexpected_keys
+    learned = {"queries.query_position", "queries.query_content"}
+    assert set(loaded.missing_keys) == (learned if head.replaces else {"queries.query_position"})
+    return head.train(), golden
+
+
+def inputs(golden: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+    features = [golden[f"in/feat/{i}"].requires_grad_() for i in range(4)]
+    return features, golden["in/query"].requires_grad_()
+
+
+def test_pixel_decoder() -> None:
+    golden = read("replace")
+    head = Head("replace")
+    head.load_state_dict(renamed(part(golden, "state/")), strict=False)
+    mask_features, levels = head.pixels(inputs(golden)[0])
+    torch.testing.assert_close(mask_features, golden["pixel_decoder/mask_features"], rtol=1e-4, atol=1e-4)
+    assert len(levels) == NUM_LEVELS
+    for i, level in enumerate(levels):
+        torch.testing.assert_close(level, golden[f"pixel_decoder/memory/{i}"], rtol=1e-4, atol=1e-4)
+
+
+def test_forward__every_layer(recorded: tuple[Head, dict[str, Tensor]]) -> None:
+    head, golden = recorded
+    features, rein = inputs(golden)
+    output = head(features, rein)
+    assert len(output) == NUM_BLOCKS + 1
+    for i, layer in enumerate(output):
+        torch.testing.assert_close(layer.mask_logits, golden[f"out/mask_logits/{i}"], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(layer.class_logits, golden[f"out/class_logits/{i}"], rtol=1e-4, atol=1e-4)
+
+
+def test_attention_masks__resized_before_the_product(recorded: tuple[Head, dict[str, Tensor]]) -> None:
+    head, golden = recorded
+    seen: list[Tensor] = []
+    for block in head.queries.blocks:
+        block.register_forward_pre_hook(lambda _, args: seen.append(args[4]))
+    head(*inputs(golden))
+    assert len(seen) == NUM_BLOCKS
+    for i, may_attend in enumerate(seen):
+        blocked = golden[f"out/blocked/{i}"].unflatten(0, (2, 4))  # B heads Q hw
+        assert blocked.all(1).equal(blocked.any(1))  # the same for every head
+        blocked = blocked[:, 0] & ~blocked[:, 0].all(-1, keepdim=True)
+        assert (~may_attend).equal(blocked)
+        logits = F.interpolate(golden[f"out/mask_logits/{i}"], size=features_size(i), mode="bilinear")
+        assert blocked_positions(logits.flatten(2)).equal(blocked)
+
+
+def features_size(block: int) -> tuple[int, int]:
+    side = (2, 4, 8)[block % NUM_LEVELS]
+    return side, side
+
+
+def test_evaluation__is_the_last_layer(recorded: tuple[Head, dict[str, Tensor]]) -> None:
+    head, golden = recorded
+    (last,) = head.eval()(*inputs(golden))
+    torch.testing.assert_close(
+        last.mask_logits, golden[f"out/mask_logits/{NUM_BLOCKS}"], rtol=1e-4, atol=1e-4
+    )
+    masks = F.interpolate(last.mask_logits, size=(64, 64), mode="bilinear", align_corners=False).sigmoid()
+    scores = torch.einsum("bqk,bqhw->bkhw", last.class_logits.softmax(-1)[..., :-1], masks)
+    torch.testing.assert_close(scores, golden["predict/logits_64x64"], rtol=1e-4, atol=1e-4)
+
+
+def test_gradients(recorded: tuple[Head, dict[str, Tensor]]) -> None:
+    head, golden = recorded
+    features, rein = inputs(golden)
+    output = head(features, rein)
+    sum(
+        0.01 * (layer.mask_logits * golden[f"weight/mask_logits/{i}"]).sum()
+        + (layer.class_logits * golden[f"weight/class_logits/{i}"]).sum()
+        for i, layer in enumerate(output)
+    ).backward()
+    for i, feature in enumerate(features):
+        torch.testing.assert_close(feature.grad, golden[f"grad_in/feat/{i}"], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(rein.grad, golden["grad_in/query"], rtol=1e-3, atol=1e-3)
+    expected = renamed(part(golden, "grad/"))
+    assert len(expected) == 5 + 2  # query, key and value were packed into one
+    for name, gradient in expected.items():
+        torch.testing.assert_close(head.get_parameter(name).grad, gradient, rtol=1e-3, atol=1e-3)
+
+
+def test_deformable_attention__equals_transformers() -> None:
+    """Deformable DETR in transformers is an independent implementation in plain PyTorch."""
+    torch.manual_seed(0)
+    sizes = [(5, 3), (4, 8), (2, 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.models.deformable_detr.configuration_deformable_detr import DeformableDetrConfig
+        from transformers.models.deformable_detr.modeling_deformable_detr import (
+            DeformableDetrMultiscaleDeformableAttention,
+        )
+
+        config = DeformableDetrConfig(d_model=32, num_feature_levels=3, disable_custom_kernels=True)
+        theirs = DeformableDetrMultiscaleDeformableAttention(config, num_heads=4, n_points=2)
+    ours = DeformableAttention(32, num_heads=4, num_levels=3, num_points=2)
+    for parameter in ours.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    theirs.load_state_dict(ours.state_dict())  # the same names, too
+
+    queries, features = torch.randn(2, 7, 32), torch.randn(2, sum(h * w for h, w in sizes), 32)
+    places = torch.rand(7, 2)
+    found = ours(queries, places, features, sizes)
+    expected, _ = theirs(
+        hidden_states=queries,
+        encoder_hidden_states=features,
+        reference_points=places[None, :, None].expand(2, -1, 3, -1),
+        spatial_shapes=torch.tensor(sizes),
+        spatial_shapes_list=sizes,
+        level_start_index=torch.tensor([0, 15, 47]),
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
