@@ -26,6 +26,7 @@ _Scale = Callable[[float], float]
 WIDTH, HEIGHT = 360, 200
 """Size of a line chart in its own units; shown at about this many pixels, so that its text stays readable."""
 _LEFT, _RIGHT, _BOTTOM = 46, 14, 22
+_LEGEND_LINE = 16
 _MOST_POINTS = 300
 _MOST_DOTS = 40
 _LONG = 40
@@ -69,7 +70,8 @@ def line_chart(
     ticks = nice_ticks(min(0.0, *values), max(0.0, *values))
     low, high = ticks[0], ticks[-1]
     last = max(1.0, *(step for one in series for step, _ in one.points))
-    top, floor, right = 30 if len(series) > 1 else 14, HEIGHT - _BOTTOM, WIDTH - _RIGHT
+    legend, legend_height = _legend([one.name for one in series] if len(series) > 1 else [])
+    top, floor, right = 14 + legend_height, HEIGHT - _BOTTOM, WIDTH - _RIGHT
 
     def x(step: float) -> float:
         return _LEFT + (right - _LEFT) * step / last
@@ -106,8 +108,7 @@ def line_chart(
         under = y(value) < top + 14
         parts.append(svg.circle(f"best s{best}", x(step), y(value), 5, words))
         parts.append(svg.text("best-name", words, x(step), y(value) + (19 if under else -10), anchor))
-    if len(series) > 1:
-        parts.append(_legend([one.name for one in series]))
+    parts.append(legend)
     said = [_in_words(one, write) for one in series] + (
         [f"{baseline[0]}: {write(baseline[1])}"] if baseline else []
     )
@@ -209,13 +210,18 @@ def _curve(points: Sequence[Point], x: _Scale, y: _Scale, kind: str) -> Markup:
     return Markup('<polyline class="{}" points="{}"/>').format(kind, path)
 
 
-def _legend(names: Sequence[str]) -> Markup:
-    parts, x = [], float(_LEFT)
+def _legend(names: Sequence[str]) -> tuple[Markup, int]:
+    """Return a legend in as many lines as it needs, and its height."""
+    parts, x, line = [Markup()], float(_LEFT), 0
     for place, name in enumerate(names):
-        parts.append(svg.line(f"line s{place}", x, 10, x + 16, 10))
-        parts.append(svg.text("tick", name, x + 21, 14))
-        x += 34 + 6.3 * len(name)
-    return Markup().join(parts)
+        width = 34 + 6.3 * len(name)
+        if x > _LEFT and x + width > WIDTH:
+            x, line = float(_LEFT), line + 1
+        y = 10 + _LEGEND_LINE * line
+        parts.append(svg.line(f"line s{place}", x, y, x + 16, y))
+        parts.append(svg.text("tick", name, x + 21, y + 4))
+        x += width
+    return Markup().join(parts), _LEGEND_LINE * (line + 1) if names else 0
 
 
 def _in_words(series: Series, write: Callable[[float], str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vfmseg.metrics.scores import SegmentationScores, majority_baseline
+from vfmseg.report.evaluation import Evaluation
 from vfmseg.report.numbers import compact, duration, millions, percent
 from vfmseg.report.run_folder import RunRecord
 
@@ -27,15 +27,17 @@ class Fact:
 class Headline:
     """The number a run is judged by; shares in 0..1."""
 
-    miou: float
+    score: float
     """Of the last validation."""
     step: int | None
     best: float | None
     best_step: int | None
-    baseline: float | None
-    """mIoU of predicting the most frequent class everywhere."""
-    majority_class: str
+    baseline: float | None = None
+    """Score of predicting the most frequent class everywhere, for tasks that have it."""
+    majority_class: str = ""
     """That class, or empty where it is unknown."""
+    masked: float | None = None
+    """Score of the same validation with the attention masks that training still had then."""
 
 
 def title(run: RunRecord) -> str:
@@ -54,30 +56,34 @@ def status(run: RunRecord) -> str:
     return f"unfinished: step {done:,}" + (f" of {planned:,}" if planned else "")
 
 
-def headline(run: RunRecord, scores: SegmentationScores | None) -> Headline | None:
-    """Return the last validation's mIoU with what it compares to; None before the first validation.
+def headline(run: RunRecord, evaluation: Evaluation | None) -> Headline | None:
+    """Return the last validation's number with what it compares to; None before the first validation.
 
     Args:
         run: The run.
-        scores: Of the validation that validation.json holds, or None.
+        evaluation: Of the validation that validation.json holds, or None.
     """
-    curve = run.history.columns.get("val/miou", ()) if run.history else ()
-    miou, step = run.found("val/miou"), run.found("steps")
-    if miou is None and curve:
-        step, miou = int(curve[-1][0]), curve[-1][1]
-    if miou is None and scores is not None and run.validation is not None:
-        miou, step = scores.miou, run.validation.step
-    if miou is None:
+    key = run.measure.key
+    curve = run.history.columns.get(f"val/{key}", ()) if run.history else ()
+    score, step = run.found(f"val/{key}"), run.found("steps")
+    if score is None and curve:
+        step, score = int(curve[-1][0]), curve[-1][1]
+    if score is None and evaluation is not None and run.validation is not None:
+        score, step = evaluation.score, run.validation.step
+    if score is None:
         return None
-    best, best_step = run.found("best/miou"), run.found("best_step")
+    best, best_step = run.found(f"best/{key}"), run.found("best_step")
     if best is None and curve:
         highest = max(curve, key=lambda point: point[1])
         best_step, best = int(highest[0]), highest[1]
     baseline, majority = run.found("baseline/majority_miou"), ""
-    if scores is not None:
-        majority = scores.names[int(scores.confusion.sum(1).argmax())]
-        baseline = majority_baseline(scores.confusion) if baseline is None else baseline
-    return Headline(miou, step, best, best_step, baseline, majority)
+    if evaluation is not None and evaluation.baseline is not None:
+        majority = evaluation.baseline.majority_class
+        baseline = evaluation.baseline.score if baseline is None else baseline
+    masked = dict(run.history.columns.get(f"val_masked/{key}", ())) if run.history else {}
+    return Headline(
+        score, step, best, best_step, baseline, majority, None if step is None else masked.get(step)
+    )
 
 
 def facts(run: RunRecord) -> list[Fact]:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
-from vfmseg.metrics.scores import SegmentationScores
+from vfmseg.report.evaluation import Evaluation
+from vfmseg.report.measures import Measure
 from vfmseg.report.numbers import percent
 from vfmseg.report.run_folder import Finding, History, Level, RunRecord, ValidationRecord
 
 _SLOW_LOADING = 0.2
 """Share of the time spent waiting for data from which it is worth saying so."""
 _FORGETTING = 0.01
-"""Fall of the mIoU from its best to its last value from which it is worth saying so."""
+"""Fall of the headline number from its best to its last value from which it is worth saying so."""
 
 
-def find(run: RunRecord, scores: SegmentationScores | None, baseline: float | None) -> list[Finding]:
+def find(run: RunRecord, evaluation: Evaluation | None, baseline: float | None) -> list[Finding]:
     """Return all findings, problems first, then warnings, then notes.
 
     Args:
         run: The run.
-        scores: Of its validation, or None where there was none.
-        baseline: mIoU of predicting the most frequent class, 0..1, or None where it is unknown.
+        evaluation: Of its validation, or None where there was none.
+        baseline: Score of predicting the most frequent class, 0..1, or None where there is no such thing.
     """
-    found = [*run.noted, *_missing(run), *_skipped(run)]
+    found = [*run.noted, *_missing(run)]
     if run.validation is not None:
         found += _of_images(run, run.validation)
     if run.history is not None:
         found += _of_history(run, run.history)
-    if scores is not None:
-        found += _of_scores(scores, baseline)
+    if evaluation is not None:
+        found += _of_scores(evaluation, run.measure, baseline)
     order: list[Level] = ["problem", "warning", "note"]
     return sorted(found, key=lambda one: order.index(one.level))
 
@@ -38,7 +40,7 @@ def _missing(run: RunRecord) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "result.json is not there yet: the run is still training, or it was stopped. If it was stopped, "
-            f"go on with `vfmseg fit --out {run.folder} --resume`.",
+            f"go on with `vfmseg fit --out {shlex.quote(str(run.folder))} --resume`.",
         )
     if run.validation is None:
         yield Finding(
@@ -50,12 +52,6 @@ def _missing(run: RunRecord) -> Iterator[Finding]:
         yield Finding("warning", "environment.json is missing, so versions, machine and command are unknown.")
 
 
-def _skipped(run: RunRecord) -> Iterator[Finding]:
-    for key, count in (run.result or {}).items():
-        if key.startswith("skipped/") and count:
-            yield Finding("warning", f"{count:,} {key.removeprefix('skipped/').replace('_', ' ')} skipped")
-
-
 def _of_images(run: RunRecord, validation: ValidationRecord) -> Iterator[Finding]:
     pictures = [one.picture for one in validation.images if one.picture]
     lost = tuple(picture for picture in pictures if not (run.folder / picture).is_file())
@@ -63,9 +59,7 @@ def _of_images(run: RunRecord, validation: ValidationRecord) -> Iterator[Finding
         yield Finding("warning", f"{_count(len(lost), 'picture')} that validation.json names not found", lost)
     if validation.unscored:
         what = _count(len(validation.unscored), "validation image")
-        yield Finding(
-            "note", f"{what} without a labelled pixel, predicted but not scored", validation.unscored
-        )
+        yield Finding("note", f"{what} {run.measure.unscored}", validation.unscored)
 
 
 def _of_history(run: RunRecord, history: History) -> Iterator[Finding]:
@@ -81,34 +75,35 @@ def _of_history(run: RunRecord, history: History) -> Iterator[Finding]:
             f"{percent(sum(waits) / len(waits))} of the training time went into waiting for data: raise "
             f"`data.num_workers`{now}, or put the data on a faster disk.",
         )
-    curve = history.columns.get("val/miou", ())
+    curve = history.columns.get(f"val/{run.measure.key}", ())
     if curve:
         best_step, best = max(curve, key=lambda point: point[1])
         last_step, last = curve[-1]
         if best - last > _FORGETTING:
             yield Finding(
                 "note",
-                f"The mIoU was highest at step {best_step:,.0f} ({percent(best, 1)}) and fell to "
+                f"The {run.measure.title} was highest at step {best_step:,.0f} ({percent(best, 1)}) and fell to "
                 f"{percent(last, 1)} by step {last_step:,.0f}; `checkpoints/best` holds the former.",
             )
 
 
-def _of_scores(scores: SegmentationScores, baseline: float | None) -> Iterator[Finding]:
-    if baseline is not None and scores.miou <= baseline:
+def _of_scores(evaluation: Evaluation, measure: Measure, baseline: float | None) -> Iterator[Finding]:
+    useless = "nothing useful was learned. Check the labels with `vfmseg check-data`, and the learning rate."
+    if baseline is not None and evaluation.score <= baseline:
         yield Finding(
             "problem",
-            f"The mIoU ({percent(scores.miou, 1)}) is not above that of predicting the most frequent class "
-            f"everywhere ({percent(baseline, 1)}): nothing useful was learned. Check the labels with "
-            "`vfmseg check-data`, and the learning rate.",
+            f"The {measure.title} ({percent(evaluation.score, 1)}) is not above that of predicting the most "
+            f"frequent class everywhere ({percent(baseline, 1)}): {useless}",
         )
-    per_class = zip(scores.names, scores.confusion.sum(1), scores.iou, strict=True)
-    never = tuple(name for name, pixels, iou in per_class if pixels and iou == 0)
+    elif evaluation.score == 0:
+        yield Finding("problem", f"The {measure.title} is 0: {useless}")
+    never = evaluation.never_found
     if never:
-        yield Finding("warning", f"{_count(len(never), 'class', 'classes')} never found (IoU 0)", never)
-    if scores.absent_classes:
-        what = _count(len(scores.absent_classes), "class", "classes")
-        text = f"{what} in neither ground truth nor prediction, left out of every mean"
-        yield Finding("note", text, scores.absent_classes)
+        what = _count(len(never), "class", "classes")
+        yield Finding("warning", f"{what} never found ({measure.class_title} 0)", never)
+    if evaluation.absent:
+        what = _count(len(evaluation.absent), "class", "classes")
+        yield Finding("note", f"{what} {measure.absent}", evaluation.absent)
 
 
 def _count(number: int, one: str, many: str = "") -> str:

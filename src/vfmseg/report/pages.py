@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from vfmseg.metrics.scores import SegmentationScores, scores
 from vfmseg.report import curves, numbers, tables
 from vfmseg.report.charts import bar, heat_map
+from vfmseg.report.evaluation import evaluate
 from vfmseg.report.facts import Fact, facts, headline, status, title
+from vfmseg.report.files import write_whole
 from vfmseg.report.findings import find
 from vfmseg.report.pictures import MOST_STEPS, album
 from vfmseg.report.run_folder import RunRecord, read_run
@@ -28,7 +31,8 @@ _LARGE = 40
 def write_run_report(run_dir: str | Path) -> Path:
     """Write ``report.html``, ``report.md``, ``classes.csv`` and ``confusion.csv`` into a run folder.
 
-    What the run has not written yet is said on the page instead; the two CSV files need a validation.
+    What the run has not written yet is said on the page instead; the two CSV files need a validation, the second
+    one of the semantic task.
 
     Args:
         run_dir: What ``vfmseg fit`` wrote; only its ``recipe.yaml`` must be there.
@@ -38,32 +42,35 @@ def write_run_report(run_dir: str | Path) -> Path:
 
     Raises:
         CheckpointError: The folder is no run, or one of its files cannot be read.
-        LabelError: Two classes of its validation have one name, or it counted no pixel.
+        LabelError: Two classes of its validation have one name, or it counted nothing.
+        ResourceError: The folder cannot be written.
     """
     run = read_run(run_dir)
-    result, rows, mistakes = None, [], []
+    result, heat, mistakes = None, None, []
     if run.validation is not None:
-        result = scores(run.validation.confusion, run.validation.class_names)
-        rows = tables.class_rows(result, run.validation.colours)
-        mistakes = tables.top_confusions(result.confusion, result.names, 20 if len(rows) > _LARGE else 10)
-        tables.write_classes_csv(run.folder / "classes.csv", rows)
-        tables.write_confusion_csv(run.folder / "confusion.csv", result.confusion, result.names)
-    top, pictures = headline(run, result), album(run)
+        result = evaluate(run.validation)
+        tables.write_classes_csv(run.folder / "classes.csv", result.table)
+        if result.confusion is not None:
+            names = run.validation.class_names
+            most = 20 if len(names) > _LARGE else 10
+            mistakes = tables.top_confusions(result.confusion, names, most)
+            heat = _heat_map(result.confusion, names)
+            tables.write_confusion_csv(run.folder / "confusion.csv", result.confusion, names)
+    top, pictures, measure = headline(run, result), album(run), run.measure
     baseline = top.baseline if top is not None else None
     context = {
         "run": run,
         "title": title(run),
         "data": run.setting("data.name"),
-        "task": run.setting("task"),
         "status": status(run),
+        "measure": measure,
         "top": top,
         "facts": facts(run),
         "findings": [*pictures.unreadable, *find(run, result, baseline)],
-        "charts": curves.main_charts(run.history, baseline) if run.history else [],
-        "more_charts": curves.other_charts(run.history) if run.history else [],
-        "scores": result,
-        "rows": rows,
-        "heat_map": _heat_map(result) if result is not None else None,
+        "charts": curves.main_charts(run.history, measure, baseline) if run.history else [],
+        "more_charts": curves.other_charts(run.history, measure) if run.history else [],
+        "evaluation": result,
+        "heat_map": heat,
         "mistakes": mistakes,
         "pictures": pictures,
         "spread": _spread_over_images(run),
@@ -73,28 +80,28 @@ def write_run_report(run_dir: str | Path) -> Path:
     }
     environment = _environment()
     page = run.folder / "report.html"
-    page.write_text(environment.get_template("run.html.j2").render(context), encoding="utf-8")
-    markdown = environment.get_template("run.md.j2").render(context)
-    (run.folder / "report.md").write_text(markdown, encoding="utf-8")
+    write_whole(run.folder / "report.md", environment.get_template("run.md.j2").render(context))
+    write_whole(page, environment.get_template("run.html.j2").render(context))
     return page
 
 
-def _heat_map(result: SegmentationScores) -> Markup:
-    said = f"{len(result.names)} classes; pixel accuracy {numbers.percent(result.pixel_accuracy)}."
-    for one in tables.top_confusions(result.confusion, result.names, 3):
+def _heat_map(confusion: NDArray[np.int64], names: Sequence[str]) -> Markup:
+    right = float(confusion.trace() / confusion.sum())
+    said = f"{len(names)} classes; pixel accuracy {numbers.percent(right)}."
+    for one in tables.top_confusions(confusion, names, 3):
         said += f" {numbers.percent(one.share_of_truth)} of {one.truth} was predicted as {one.predicted}."
-    return heat_map(result.confusion, result.names, said=said)
+    return heat_map(confusion, names, said=said)
 
 
 def _spread_over_images(run: RunRecord) -> str:
     if run.validation is None or len(run.validation.images) < 10:
         return ""
-    mious = [image.miou for image in run.validation.images]
-    tenth, middle = mious[len(mious) // 10], mious[len(mious) // 2]
-    return (
-        f"Of {len(mious):,} images, half score above {numbers.percent(middle, 1)} and one in ten "
-        f"below {numbers.percent(tenth, 1)}."
-    )
+    found = [image.score for image in run.validation.images]
+    tenth, middle = found[len(found) // 10], found[len(found) // 2]
+    if not middle:
+        return f"Of {len(found):,} images, {found.count(0):,} score 0."
+    low = f"one in ten below {numbers.percent(tenth, 1)}" if tenth else f"{found.count(0):,} score 0"
+    return f"Of {len(found):,} images, half score above {numbers.percent(middle, 1)} and {low}."
 
 
 def _environment() -> jinja2.Environment:

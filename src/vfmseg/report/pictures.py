@@ -12,8 +12,10 @@ from typing import TypeVar
 from PIL import Image
 
 from vfmseg.errors import ImageError
+from vfmseg.report.measures import Measure
 from vfmseg.report.numbers import percent
 from vfmseg.report.run_folder import Finding, RunRecord
+from vfmseg.report.validation import ImageRecord
 
 MOST_STEPS = 6
 """Validations shown of each image that is drawn again and again."""
@@ -79,8 +81,7 @@ def album(run: RunRecord) -> Album:
         there = [(one, path) for one, path in drawn if path.is_file()][:_MOST_EXTREMES]
         found: list[Example] = []
         for one, path in there:
-            score = f"mIoU {percent(one.miou, 1)}, {percent(one.pixel_accuracy, 1)} of pixels right"
-            found += example(path, _LARGE, one.name, score, one.name)
+            found += example(path, _LARGE, one.name, _score(one, run.measure), one.name)
         extremes.append(found)
 
     over_time: list[list[Example]] = []
@@ -119,6 +120,16 @@ def spread(items: Sequence[T], most: int) -> list[T]:
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _score(image: ImageRecord, measure: Measure) -> str:
+    """Return ``"mIoU 71.3 %, 90.0 % of pixels right"``."""
+    details = [
+        words.format(percent(image.details[key], 1))
+        for key, words in measure.image_details
+        if key in image.details
+    ]
+    return ", ".join([f"{measure.heading} {percent(image.score, 1)}", *details])
 
 
 def _uri(jpeg: bytes) -> str:

@@ -3,33 +3,118 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from vfmseg.metrics.scores import SegmentationScores
-from vfmseg.report.numbers import percent
+from vfmseg.report.files import write_whole
+from vfmseg.report.numbers import percent, points
 
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class Column:
+    """One number of every class."""
+
+    key: str
+    """In classes.csv."""
+    title: str
+    """In report.md."""
+    head: Markup | None
+    """On the page; None for what only the CSV file has."""
+    is_count: bool = False
+    """A whole number, and not a ratio in 0..1."""
+    bar: Literal["", "score", "share"] = ""
+    """How its bar is drawn: as what the classes are judged by, or as their share of the whole."""
+
+    def page_cell(self, value: float | None) -> str:
+        """Return a number as the page writes it: ratios in percent without the sign, undefined ones as a dash."""
+        return f"{value:,.0f}" if self.is_count and value is not None else points(value)
+
+
+@dataclass(frozen=True)
 class ClassRow:
-    """One class of the per-class table; ratios in 0..1, None where there is nothing to divide by."""
+    """One class of the per-class table."""
 
     name: str
     colour: Colour
-    iou: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    share: float
-    """Of the labelled pixels of the ground truth."""
-    pixels: int
+    values: tuple[float | None, ...]
+    """By column; None where there is nothing to divide by."""
+
+    @property
+    def score(self) -> float | None:
+        """What the class is judged by: the first column."""
+        return self.values[0]
+
+
+@dataclass(frozen=True)
+class ClassGroup:
+    """Classes that stand together, best first, those without a score last."""
+
+    rows: tuple[ClassRow, ...]
+    kind: str = ""
+    """What each of its classes is, such as ``"thing"``; empty where classes are not told apart."""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The numbers of all classes."""
+
+    columns: tuple[Column, ...]
+    groups: tuple[ClassGroup, ...]
+    means: tuple[tuple[str, tuple[float | None, ...]], ...]
+    """Of all classes, then of groups: a name, and by column the mean; NaN of no class, None where none is given."""
+
+    @property
+    def heads(self) -> list[Column]:
+        """The columns that the page has."""
+        return [column for column in self.columns if column.head is not None]
+
+    def on_page(self, values: Sequence[float | None]) -> list[tuple[Column, float | None]]:
+        """Return the columns that the page has, each with its number."""
+        return [
+            (column, value)
+            for column, value in zip(self.columns, values, strict=True)
+            if column.head is not None
+        ]
+
+    @property
+    def rows(self) -> list[ClassRow]:
+        """All classes, in the order of the page."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
+    def scored(self) -> list[ClassRow]:
+        """The classes with a score, best first."""
+        rows = [row for row in self.rows if row.score is not None]
+        return sorted(rows, key=lambda row: -(row.score or 0.0))
+
+
+def class_rows(
+    names: Sequence[str], colours: Sequence[Colour], *columns: Sequence[float] | NDArray[np.number]
+) -> tuple[ClassRow, ...]:
+    """Return one row per class, highest first number first, undefined ones (NaN) last.
+
+    Args:
+        names: K class names.
+        colours: K colours.
+        columns: K numbers each.
+    """
+    numbers = zip(*columns, strict=True)
+    rows = [
+        ClassRow(name, colour, tuple(None if math.isnan(v) else float(v) for v in values))
+        for name, colour, values in zip(names, colours, numbers, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.score is None, -(row.score or 0.0))))
 
 
 @dataclass(frozen=True)
@@ -42,25 +127,6 @@ class Confusion:
     """Share of the pixels of ``truth`` that were predicted as ``predicted``."""
     share_of_errors: float
     """Share of all wrong pixels."""
-
-
-def class_rows(scores: SegmentationScores, colours: Sequence[Colour]) -> list[ClassRow]:
-    """Return one row per class, best IoU first, absent classes last."""
-    pixels = scores.confusion.sum(1)
-    rows = [
-        ClassRow(
-            name=name,
-            colour=colours[i],
-            iou=_or_none(scores.iou[i]),
-            f1=_or_none(scores.f1[i]),
-            precision=_or_none(scores.precision[i]),
-            recall=_or_none(scores.recall[i]),
-            share=float(pixels[i] / pixels.sum()),
-            pixels=int(pixels[i]),
-        )
-        for i, name in enumerate(scores.names)
-    ]
-    return sorted(rows, key=lambda row: (row.iou is None, -(row.iou or 0.0)))
 
 
 def top_confusions(confusion: NDArray[np.int64], names: Sequence[str], most: int = 10) -> list[Confusion]:
@@ -77,24 +143,35 @@ def top_confusions(confusion: NDArray[np.int64], names: Sequence[str], most: int
     ]
 
 
-def write_classes_csv(path: Path, rows: Iterable[ClassRow]) -> None:
-    """Write the per-class table: ratios in 0..1, empty where undefined."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", "iou", "f1", "precision", "recall", "share_of_pixels", "pixels"])
-        for row in rows:
-            ratios = (row.iou, row.f1, row.precision, row.recall)
-            cells = ["" if ratio is None else f"{ratio:.6f}" for ratio in ratios]
-            writer.writerow([row.name, *cells, f"{row.share:.6f}", row.pixels])
+def write_classes_csv(path: Path, table: ClassTable) -> None:
+    """Write the per-class table: ratios in 0..1, empty where undefined; means are left to result.json."""
+    kinds = any(group.kind for group in table.groups)
+    rows: list[list[object]] = [
+        ["class", *(["kind"] if kinds else []), *(column.key for column in table.columns)]
+    ]
+    for group in table.groups:
+        for row in group.rows:
+            cells = [_csv_cell(*pair) for pair in zip(table.columns, row.values, strict=True)]
+            rows.append([row.name, *([group.kind] if kinds else []), *cells])
+    _write_csv(path, rows)
+
+
+def _csv_cell(column: Column, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if column.is_count else f"{value:.6f}"
 
 
 def write_confusion_csv(path: Path, confusion: NDArray[np.int64], names: Sequence[str]) -> None:
     """Write the confusion matrix in pixels: a row per class of the ground truth, a column per prediction."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ground truth \\ predicted", *names])
-        for name, counts in zip(names, confusion.tolist(), strict=True):
-            writer.writerow([name, *counts])
+    rows = [[name, *counts] for name, counts in zip(names, confusion.tolist(), strict=True)]
+    _write_csv(path, [["ground truth \\ predicted", *names], *rows])
+
+
+def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: bool) -> str:
@@ -104,18 +181,22 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, nume
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def markdown_classes(rows: Iterable[ClassRow]) -> str:
-    """Return the per-class table in percent."""
-    header = ["class", "IoU", "F1", "precision", "recall", "share of pixels"]
-    return markdown_table(
-        header,
-        [
-            [row.name, *(percent(v, 1) for v in (row.iou, row.f1, row.precision, row.recall, row.share))]
-            for row in rows
-        ],
-        numeric=True,
-    )
+def markdown_classes(table: ClassTable) -> str:
+    """Return the per-class table with its means, ratios in percent."""
+
+    def cells(values: Sequence[float | None], undefined: str) -> list[str]:
+        pairs = table.on_page(values)
+        return [undefined if value is None else _markdown_cell(column, value) for column, value in pairs]
+
+    rows = [
+        [f"{row.name} ({group.kind})" if group.kind else row.name, *cells(row.values, "–")]
+        for group in table.groups
+        for row in group.rows
+    ]
+    means = [[f"**{name}**", *cells(values, "")] for name, values in table.means]
+    header = ["class", *(column.title for column in table.heads)]
+    return markdown_table(header, [*rows, *means], numeric=True)
 
 
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _markdown_cell(column: Column, value: float) -> str:
+    return f"{value:,.0f}" if column.is_count else percent(value, 1)

@@ -1,4 +1,4 @@
-"""A run folder as `vfmseg fit` leaves it, small and made up, for every test of the report."""
+"""A run folder of each task as `vfmseg fit` leaves it, small and made up, for every test of the report."""
 
 import csv
 import json
@@ -17,6 +17,12 @@ CONFUSION = [
     [20, 0, 80, 0, 0],
     [0, 0, 0, 0, 0],
 ]
+IS_THING = [False, False, True, True, True]
+PANOPTIC_COUNTS = [[3.2, 0.9, 4.5, 0.0, 0.0], [4, 1, 6, 0, 0], [0, 1, 2, 3, 0], [0, 2, 2, 4, 0]]
+"""PQ 80, 36, 56.2 (4.5 / 8), 0 and none."""
+AP_BY_THRESHOLD = [[0.8] * 5 + [0.6] * 5, [0.1] * 10, [0.5] + [0.0] * 9, [0.0] * 10, [None] * 10]
+"""AP 70, 10, 5, 0 and none."""
+NUM_OBJECTS = [10, 1200, 3, 4, 0]
 STEPS = 200
 
 
@@ -94,12 +100,19 @@ def run_folder(tmp_path):
         "parameters_total": 22_056_576,
         "parameters_trainable": 1_234_567,
         "num_devices": 2,
-        "skipped/images": 12,
     }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    noted = [
+        {"level": "warning", "text": "2 training files left out, as asked", "items": ["a.jpg: cut", "b"]}
+    ]
+    (folder / "findings.json").write_text(json.dumps(noted), encoding="utf-8")
     images = []
     for place in range(12):
-        image = {"name": f"val/{place:02d}.png", "miou": 0.2 + place / 20, "pixel_accuracy": 0.3 + place / 20}
+        image = {
+            "name": f"val/{place:02d}.png",
+            "score": 0.2 + place / 20,
+            "pixel_accuracy": 0.3 + place / 20,
+        }
         if place < 2 or place >= 10:
             image["picture"] = f"predictions/{'worst' if place < 2 else 'best'}/{place:02d}.jpg"
             write_picture(folder / image["picture"])
@@ -108,6 +121,7 @@ def run_folder(tmp_path):
         write_picture(folder / f"predictions/step_{step:06d}/00.jpg", (step, 0, 0))
     validation = {
         "step": 160,
+        "task": "semantic",
         "class_names": NAMES,
         "colours": COLOURS,
         "confusion": CONFUSION,
@@ -117,3 +131,54 @@ def run_folder(tmp_path):
     }
     (folder / "validation.json").write_text(json.dumps(validation), encoding="utf-8")
     return folder
+
+
+def rewrite(path, **changes):
+    """Change keys of a JSON file; None takes one away."""
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
+
+
+def mask_rows(key, further):
+    """Rows of a run whose attention masks are gone by step 160; validated at steps 80, 160 and 200."""
+    rows = []
+    for step in range(20, STEPS + 1, 20):
+        masks = {f"mask_probability/{block}": max(0.0, 1 - step / (80 * (block + 1))) for block in range(2)}
+        rows.append({"step": step, "time_s": step * 0.5, "train/loss": 2 / step, "lr/decoder": 1e-4, **masks})
+        if step in (80, 160, 200):
+            score = {80: 0.1, 160: 0.5, 200: 0.43}[step]
+            scores = {f"val/{key}": score, f"val/{key}/tree": 0.5, **{f"val/{k}": 0.3 for k in further}}
+            if step == 80:
+                scores |= {f"val_masked/{name[4:]}": value + 0.1 for name, value in scores.items()}
+            rows.append({"step": step, "time_s": step * 0.5, **scores, "val/seconds": 3.0})
+    return rows
+
+
+def of_task(folder, task, key, further, details, **counts):
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe |= {"task": task, "decoder": {"name": "eomt"}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    write_history(folder / "metrics.csv", mask_rows(key, further))
+    scores = {"val/miou": None, "best/miou": None, "task": task, f"val/{key}": 0.43, f"best/{key}": 0.5}
+    rewrite(folder / "result.json", **scores)
+    path = folder / "validation.json"
+    images = json.loads(path.read_text(encoding="utf-8"))["images"]
+    for image in images:
+        del image["pixel_accuracy"]
+        image |= dict.fromkeys(details, 0.75)
+    rewrite(path, step=STEPS, task=task, confusion=None, images=images, **counts)
+    return folder
+
+
+@pytest.fixture
+def panoptic_folder(run_folder):
+    further = ("sq", "rq", "pq_things", "pq_stuff", "sq_things")
+    counts = {"panoptic_counts": PANOPTIC_COUNTS, "is_thing": IS_THING}
+    return of_task(run_folder, "panoptic", "pq", further, ("sq", "rq"), **counts)
+
+
+@pytest.fixture
+def instance_folder(run_folder):
+    further = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100")
+    counts = {"ap_by_threshold": AP_BY_THRESHOLD, "num_objects": NUM_OBJECTS}
+    return of_task(run_folder, "instance", "ap", further, ("ap50",), **counts)

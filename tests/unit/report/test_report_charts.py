@@ -88,6 +88,16 @@ def test_line_chart__points_lie_where_their_values_are():
     assert y1 < y2 < y0
 
 
+def test_line_chart__long_legend_takes_two_lines_and_the_curves_make_room():
+    names = ("train/loss", "train/loss_mask", "train/loss_dice", "train/loss_class")
+    svg = parsed(line_chart("t", [Series(name, ((0, 0.0), (1, 1.0))) for name in names]))
+    places = {t.text: (float(t.get("x")), float(t.get("y"))) for t in svg.iter("text") if t.text in names}
+    assert [places[name][1] for name in names] == [14, 14, 30, 30]
+    assert all(x + 6.3 * len(name) <= 360 for name, (x, _) in places.items())
+    tops = [float(line.get("y1")) for line in svg.iter("line") if line.get("class") == "grid"]
+    assert min(tops) == 46
+
+
 @pytest.mark.parametrize("values", [(3.0,), (0.0, 0.0), (-2.0, -1.0), (1e-12, 1e-12), (1e9, 2e9)])
 def test_line_chart__any_range_stays_inside(values):
     svg = parsed(line_chart("t", [Series("a", tuple(enumerate(values)))], best=0))

@@ -1,10 +1,11 @@
-from vfmseg.metrics.scores import majority_baseline, scores
+from vfmseg.metrics.scores import majority_baseline
+from vfmseg.report.evaluation import evaluate
 from vfmseg.report.facts import Fact, Headline, facts, headline, status, title
 from vfmseg.report.run_folder import read_run
 
 
 def scored(run):
-    return scores(run.validation.confusion, run.validation.class_names)
+    return evaluate(run.validation)
 
 
 def test_title__encoder_tuning_decoder(run_folder):
@@ -60,7 +61,7 @@ def test_status__finished_or_how_far(run_folder):
 
 def test_headline__last_validation_with_best_and_baseline(run_folder):
     run = read_run(run_folder)
-    baseline = majority_baseline(run.validation.confusion)
+    baseline = majority_baseline(run.validation.counts.confusion)
     assert headline(run, scored(run)) == Headline(0.4, 200, 0.5, 160, baseline, "road")
 
 
@@ -71,13 +72,26 @@ def test_headline__running_run_takes_its_curve(run_folder):
     assert headline(read_run(run_folder), None) == Headline(0.2, 100, 0.3, 50, None, "")
 
 
+def test_headline__of_other_tasks_has_no_baseline(panoptic_folder):
+    run = read_run(panoptic_folder)
+    assert headline(run, scored(run)) == Headline(0.43, 200, 0.5, 160)
+
+
+def test_headline__with_the_attention_masks_of_the_same_validation(instance_folder):
+    (instance_folder / "result.json").unlink()
+    (instance_folder / "metrics.csv").write_text(
+        "step,val/ap,val_masked/ap\n50,0.3,0.4\n100,0.2,0.35\n", encoding="utf-8"
+    )
+    assert headline(read_run(instance_folder), None) == Headline(0.2, 100, 0.3, 50, masked=0.35)
+
+
 def test_headline__validation_alone(run_folder):
     (run_folder / "result.json").unlink()
     (run_folder / "metrics.csv").unlink()
     run = read_run(run_folder)
     found = headline(run, scored(run))
     assert found is not None
-    assert (found.miou, found.step) == (scored(run).miou, 160)
+    assert (found.score, found.step) == (scored(run).score, 160)
 
 
 def test_headline__nothing_validated(tmp_path):

@@ -3,15 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from vfmseg.metrics.scores import scores
+from vfmseg.report.evaluation import evaluate
 from vfmseg.report.findings import find
 from vfmseg.report.run_folder import Finding, read_run
 
 
 def found(folder, baseline=0.1):
     run = read_run(folder)
-    result = scores(run.validation.confusion, run.validation.class_names) if run.validation else None
-    return find(run, result, baseline)
+    return find(run, evaluate(run.validation) if run.validation else None, baseline)
 
 
 def texts(folder, **kwargs):
@@ -24,7 +23,7 @@ def changed(path, **changes):
 
 def test_find__ordinary_run(run_folder):
     assert found(run_folder) == [
-        Finding("warning", "12 images skipped"),
+        Finding("warning", "2 training files left out, as asked", ("a.jpg: cut", "b")),
         Finding("warning", "1 class never found (IoU 0)", ("pole",)),
         Finding(
             "note",
@@ -104,4 +103,54 @@ def test_find__no_better_than_one_class_everywhere(run_folder):
         "The mIoU (6.2\u00a0%) is not above that of predicting the most "
         "frequent class everywhere (6.2\u00a0%): "
         "nothing useful was learned. Check the labels with `vfmseg check-data`, and the learning rate."
+    )
+
+
+def test_find__panoptic_run(panoptic_folder):
+    assert found(panoptic_folder, baseline=None)[1:] == [
+        Finding("warning", "1 class never found (PQ 0)", ("pole",)),
+        Finding(
+            "note",
+            "1 validation image without a segment, true or predicted, so not scored",
+            ("val/empty.png",),
+        ),
+        Finding(
+            "note",
+            "The PQ was highest at step 160 (50.0\u00a0%) and fell to 43.0\u00a0% by step 200; `checkpoints/best` "
+            "holds the former.",
+        ),
+        Finding(
+            "note",
+            "1 class in neither ground truth nor prediction, left out of every mean",
+            ("never seen",),
+        ),
+    ]
+
+
+def test_find__instance_run(instance_folder):
+    assert found(instance_folder, baseline=None)[1:] == [
+        Finding("warning", "1 class never found (AP 0)", ("pole",)),
+        Finding(
+            "note",
+            "1 validation image without an object: what is wrongly found there counts, but they have no score of "
+            "their own",
+            ("val/empty.png",),
+        ),
+        Finding(
+            "note",
+            "The mask AP was highest at step 160 (50.0\u00a0%) and fell to 43.0\u00a0% by step 200; "
+            "`checkpoints/best` holds the former.",
+        ),
+        Finding(
+            "note", "1 class without an object in the ground truth, left out of every mean", ("never seen",)
+        ),
+    ]
+
+
+def test_find__a_score_of_zero_is_a_problem(instance_folder):
+    changed(instance_folder / "validation.json", ap_by_threshold=[[0.0] * 10] * 4 + [[None] * 10])
+    assert found(instance_folder, baseline=None)[0] == Finding(
+        "problem",
+        "The mask AP is 0: nothing useful was learned. Check the labels with `vfmseg check-data`, and the learning "
+        "rate.",
     )

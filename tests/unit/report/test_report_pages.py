@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vfmseg.errors import CheckpointError, LabelError
+from vfmseg.errors import CheckpointError, LabelError, ResourceError
 from vfmseg.report.pages import write_run_report
 
 VOID = {"meta", "link", "img", "br"}
@@ -50,7 +50,12 @@ def page_of(run_folder):
     return Page(write_run_report(run_folder).read_text(encoding="utf-8"))
 
 
-def test_write_run_report__page_needs_nothing_else(run_folder):
+FOLDERS = pytest.mark.parametrize("folder", ["run_folder", "panoptic_folder", "instance_folder"])
+
+
+@FOLDERS
+def test_write_run_report__page_needs_nothing_else(folder, request):
+    run_folder = request.getfixturevalue(folder)
     path = write_run_report(run_folder)
     assert path == run_folder / "report.html"
     html = path.read_text(encoding="utf-8")
@@ -65,8 +70,9 @@ def test_write_run_report__page_needs_nothing_else(run_folder):
     assert not re.search(r"url\(", html)
 
 
-def test_write_run_report__page_is_accessible(run_folder):
-    page = page_of(run_folder)
+@FOLDERS
+def test_write_run_report__page_is_accessible(folder, request):
+    page = page_of(request.getfixturevalue(folder))
     assert len(page.all("img")) == 4 + 6
     for image in page.all("img"):
         assert "image, ground truth and prediction side by side" in image["alt"]
@@ -94,7 +100,8 @@ def test_write_run_report__page_tells_the_run(run_folder):
         "Best: 50.0\u00a0% at step 160",
         "5.6\u00a0% of 22.1\u00a0M",
         "vfmseg fit -c some.yaml --seed 7",
-        "12 images skipped",
+        "2 training files left out, as asked",
+        "a.jpg: cut",
         "val/empty.png",
         "Everything else that was logged (3)",
         "Validation at step 160, 1,800 labelled pixels",
@@ -153,8 +160,14 @@ def test_write_run_report__any_missing_piece_is_said(run_folder, missing):
 
 def test_write_run_report__one_class_and_one_picture(run_folder):
     path = run_folder / "validation.json"
-    image = {"name": "only", "miou": 1.0, "pixel_accuracy": 1.0, "picture": "predictions/worst/00.jpg"}
-    content = {"class_names": ["all"], "colours": [[1, 2, 3]], "confusion": [[5]], "images": [image]}
+    image = {"name": "only", "score": 1.0, "pixel_accuracy": 1.0, "picture": "predictions/worst/00.jpg"}
+    content = {
+        "task": "semantic",
+        "class_names": ["all"],
+        "colours": [[1, 2, 3]],
+        "confusion": [[5]],
+        "images": [image],
+    }
     path.write_text(json.dumps(content), encoding="utf-8")
     page = page_of(run_folder)
     assert "Commonest mistakes" not in page.text
@@ -166,6 +179,7 @@ def test_write_run_report__150_classes(run_folder):
     names = [f"class {i}" for i in range(150)]
     confusion = [[(9 if i == j else 1) for j in range(150)] for i in range(150)]
     content = {
+        "task": "semantic",
         "class_names": names,
         "colours": [[i, i, i] for i in range(150)],
         "confusion": confusion,
@@ -204,3 +218,17 @@ def test_report__needs_no_torch():
     code = f"import sys, vfmseg.report.pages; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "classes.csv", "confusion.csv"])
+def test_write_run_report__what_cannot_be_written_is_said(run_folder, name):
+    (run_folder / name).mkdir()
+    with pytest.raises(ResourceError, match=re.escape(f"{run_folder / name} could not be written: ")):
+        write_run_report(run_folder)
+    assert not list(run_folder.glob("*.partial"))
+
+
+def test_write_run_report__the_way_to_go_on_can_be_pasted(run_folder):
+    (run_folder / "result.json").unlink()
+    folder = run_folder.rename(run_folder.with_name("my run"))
+    assert f"vfmseg fit --out '{folder}' --resume" in page_of(folder).text

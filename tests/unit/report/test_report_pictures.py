@@ -76,6 +76,15 @@ def test_album__worst_and_best_by_score_and_pictures_over_time(run_folder):
     assert found.unreadable == []
 
 
+def test_album__scores_of_other_tasks(panoptic_folder):
+    found = album(read_run(panoptic_folder))
+    assert found.worst[0].score == "PQ 20.0\u00a0%, SQ 75.0\u00a0%, RQ 75.0\u00a0%"
+
+
+def test_album__scores_of_instances(instance_folder):
+    assert album(read_run(instance_folder)).worst[0].score == "Mask AP 20.0\u00a0%, AP50 75.0\u00a0%"
+
+
 def test_album__broken_picture_becomes_a_finding(run_folder):
     (run_folder / "predictions/best/11.jpg").write_text("no picture")
     found = album(read_run(run_folder))

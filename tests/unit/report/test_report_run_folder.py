@@ -1,10 +1,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from vfmseg.errors import CheckpointError
 from vfmseg.report.run_folder import Finding, read_run
+from vfmseg.report.validation import ObjectCounts, SegmentCounts
 
 
 def refused(folder, message):
@@ -28,11 +30,13 @@ def test_read_run__everything(run_folder):
     assert run.history.columns["val/miou"][0] == (20, pytest.approx(0.04))
     assert list(run.history.columns)[:2] == ["train/loss", "train/loss_extra"]
     assert run.validation is not None
-    assert run.validation.confusion.sum() == 1800
-    assert [image.miou for image in run.validation.images] == sorted(i.miou for i in run.validation.images)
+    assert run.validation.counts.confusion.sum() == 1800
+    assert [image.score for image in run.validation.images] == sorted(i.score for i in run.validation.images)
+    assert run.validation.images[0].details == {"pixel_accuracy": 0.3}
+    assert run.measure.key == "miou"
     assert run.validation.unscored == ("val/empty.png",)
     assert [step for step, _ in run.overlays["00"]] == list(range(20, 201, 20))
-    assert run.noted == ()
+    assert [one.items for one in run.noted] == [("a.jpg: cut", "b")]
 
 
 def test_read_run__only_a_recipe(tmp_path):
@@ -133,7 +137,80 @@ def test_read_run__validation_lacks_something(run_folder):
 
 def test_read_run__validation_that_does_not_fit_its_classes(run_folder):
     changed_validation(run_folder, confusion=[[1, 2], [3, 4]])
-    refused(run_folder, "it names 5 classes, but has 5 colours and a confusion of shape (2, 2)")
+    refused(run_folder, "it names 5 classes, but its confusion has the shape (2, 2)")
+
+
+def test_read_run__validation_with_colours_for_other_classes(run_folder):
+    changed_validation(run_folder, colours=[[1, 2, 3]])
+    refused(run_folder, "it names 5 classes, but has 1 colours")
+
+
+def test_read_run__task_that_does_not_exist(run_folder):
+    changed_validation(run_folder, task="depth")
+    refused(
+        run_folder,
+        "validation.json' cannot be read: its task is 'depth', which is none of semantic, panoptic, instance. "
+        "Restore it, or remove it to get a report without it.",
+    )
+    (run_folder / "recipe.yaml").write_text("task: [semantic]\n", encoding="utf-8")
+    refused(
+        run_folder,
+        "recipe.yaml' cannot be read: its task is ['semantic'], which is none of semantic, panoptic, instance. "
+        "Restore it.",
+    )
+
+
+def test_read_run__task_is_what_was_validated_or_else_the_recipe_s(panoptic_folder):
+    assert (read_run(panoptic_folder).task, read_run(panoptic_folder).measure.key) == ("panoptic", "pq")
+    (panoptic_folder / "validation.json").unlink()
+    assert read_run(panoptic_folder).task == "panoptic"
+    (panoptic_folder / "recipe.yaml").write_text("seed: 1\n", encoding="utf-8")
+    assert read_run(panoptic_folder).task == "semantic"
+
+
+def test_read_run__panoptic_counts(panoptic_folder):
+    validation = read_run(panoptic_folder).validation
+    assert isinstance(validation.counts, SegmentCounts)
+    assert validation.counts.counts.shape == (4, 5)
+    assert validation.counts.is_thing == (False, False, True, True, True)
+    assert validation.images[0].details == {"sq": 0.75, "rq": 0.75}
+    assert validation.images[0].picture == "predictions/worst/00.jpg"
+
+
+def test_read_run__average_precision(instance_folder):
+    validation = read_run(instance_folder).validation
+    assert isinstance(validation.counts, ObjectCounts)
+    assert validation.counts.ap.shape == (5, 10)
+    assert np.isnan(validation.counts.ap[4]).all()
+    assert validation.counts.num_objects.tolist() == [10, 1200, 3, 4, 0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "changes", "message"),
+    [
+        ("panoptic_folder", {"panoptic_counts": None}, "it lacks 'panoptic_counts'."),
+        (
+            "panoptic_folder",
+            {"panoptic_counts": [[1, 2]] * 4},
+            "it names 5 classes, but its panoptic_counts has the shape (4, 2).",
+        ),
+        (
+            "panoptic_folder",
+            {"is_thing": [True]},
+            "it names 5 classes, but its is_thing has the shape (1,).",
+        ),
+        ("instance_folder", {"num_objects": None}, "it lacks 'num_objects'."),
+        (
+            "instance_folder",
+            {"ap_by_threshold": [[0.5]] * 5},
+            "it names 5 classes, but its ap_by_threshold has the shape (5, 1).",
+        ),
+    ],
+)
+def test_read_run__counts_that_do_not_fit_the_classes(folder, changes, message, request):
+    path = request.getfixturevalue(folder)
+    changed_validation(path, **changes)
+    refused(path, f"validation.json' cannot be read: {message}")
 
 
 def test_read_run__findings_of_the_run_itself(run_folder):
@@ -147,3 +224,30 @@ def test_read_run__findings_of_the_run_itself(run_folder):
         '["..."]}] with the levels problem, '
         "warning, note",
     )
+
+
+def test_read_run__findings_that_are_no_objects(run_folder):
+    (run_folder / "findings.json").write_text('["2 images skipped"]', encoding="utf-8")
+    refused(run_folder, "it is not of the form [{")
+
+
+@pytest.mark.parametrize("content", [b"seed: \xff", b"path: 2026-13-01"])
+def test_read_run__recipe_that_cannot_be_read(run_folder, content):
+    (run_folder / "recipe.yaml").write_bytes(content)
+    refused(run_folder, "recipe.yaml' cannot be read: it is not YAML (")
+
+
+def test_read_run__history_that_is_no_text(run_folder):
+    (run_folder / "metrics.csv").write_bytes(b"step,loss\n1,\xff\n")
+    refused(run_folder, "metrics.csv' cannot be read: it is not CSV (")
+
+
+@pytest.mark.parametrize("changes", [{"images": [{"name": "a"}]}, {"colours": [[1, 2]] * 5}, {"images": 3}])
+def test_read_run__validation_of_another_form(run_folder, changes):
+    changed_validation(run_folder, **changes)
+    refused(run_folder, "validation.json' cannot be read: it is not of the form that `vfmseg fit` writes (")
+
+
+def test_read_run__folder_of_runs_with_spaces_in_its_name(run_folder):
+    run_folder.rename(run_folder.with_name("my run"))
+    refused(run_folder.parent, f"type `vfmseg report '{run_folder.with_name('my run')}'`.")
