@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS
+from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, SAID
 from vfmseg.cli.program import VERBS, Parser
 from vfmseg.runs.recipe_reader import keys
 
@@ -41,8 +41,8 @@ One switch is no recipe key: `--{RANDOM_WEIGHTS}` builds any model without its w
 
 ## Options of the published programs
 
-Command lines of the [published benchmark](../how-to/benchmark-protocol.md) work with `vfmseg` in place of
-`python main.py`:
+Command lines of the [published benchmark](../how-to/benchmark-protocol.md) and of [EoMT](../how-to/eomt.md) work with
+`vfmseg` in place of `python main.py`:
 """
 
 RECIPE = """\
@@ -99,6 +99,7 @@ def _command_line() -> str:
             parts.append("\nEvery [recipe key](recipe.md) is an option, too: `--training.steps 100`.")
     parts += ["", RECIPE_KEYS, "| published option | here |\n|---|---|"]
     parts += [f"| `--{name}` | {_cell(meaning)} |" for name, (meaning, _) in ALIASES.items()]
+    parts += [f"| `--{name}` | {_cell(meaning)} |" for name, meaning in SAID.items()]
     return "\n".join(parts) + "\n"
 
 

@@ -120,7 +120,35 @@ class MaskLogits:
     """(B, Q, K + 1) float; the last column is no-object."""
 
 
-Output = PixelLogits | tuple[MaskLogits, ...]
+@dataclass(frozen=True)
+class MaskFactors:
+    """As :class:`MaskLogits`, with the masks not yet multiplied out.
+
+    The product is the dearest part of a prediction, and is wanted for few: training compares the masks that were
+    matched, and inference draws those that can win.
+    """
+
+    embeddings: Tensor
+    """(B, Q, C) float: what each query looks for."""
+    features: Tensor
+    """(B, C, h, w) float: what each cell holds; their product is the mask logit."""
+    class_logits: Tensor
+    """(B, Q, K + 1) float; the last column is no-object."""
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """(B, Q, h, w) float: all masks, multiplied out anew at each call."""
+        product = self.embeddings @ self.features.flatten(2).to(self.embeddings.dtype)
+        return product.unflatten(2, self.features.shape[2:])
+
+    def of_image(self, image: int, queries: Tensor) -> MaskLogits:
+        """Return what some queries (q,) say of one image: masks (q, h, w) and classes (q, K + 1)."""
+        features = self.features[image].flatten(1).to(self.embeddings.dtype)
+        masks = (self.embeddings[image, queries] @ features).unflatten(1, self.features.shape[2:])
+        return MaskLogits(masks, self.class_logits[image, queries])
+
+
+Output = PixelLogits | tuple[MaskLogits, ...] | tuple[MaskFactors, ...]
 """A decoder's output: pixel logits, or mask logits of every supervised layer (the last one is final)."""
 
 

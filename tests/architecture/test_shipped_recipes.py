@@ -9,7 +9,7 @@ import pytest
 
 from vfmseg.cli.program import split_recipe_words
 from vfmseg.cli.recipe_options import read
-from vfmseg.data.catalog import DATASETS
+from vfmseg.data.catalog import DATASETS, tasks_of
 from vfmseg.models.encoders.catalog import lookup
 from vfmseg.runs.recipe import LoadedRecipe
 from vfmseg.runs.recipe_reader import find_recipe, list_recipes, read_recipe, recipe_yaml
@@ -24,8 +24,8 @@ def loaded(name: str) -> LoadedRecipe:
 
 
 def test_recipes__are_those_in_the_folder() -> None:
-    in_folder = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").glob("*.yaml")}
-    assert in_folder <= set(RECIPES)
+    in_folder = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {name for name in in_folder if not name.startswith("configs/data/")} == set(RECIPES)
     assert "configs/scenes_linear_semantic.yaml" in in_folder
 
 
@@ -40,8 +40,18 @@ def test_recipe__resolves_and_is_read_back_the_same(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe__names_an_encoder_and_a_data_set_that_exist(name: str) -> None:
     recipe = loaded(name).recipe
-    assert lookup(recipe.encoder.name) is not None or recipe.encoder.weights == "random"
-    assert recipe.data.name in {*DATASETS, "scenes"}
+    is_of_hub = "/" in recipe.encoder.name
+    assert lookup(recipe.encoder.name) is not None or recipe.encoder.weights == "random" or is_of_hub
+    assert recipe.data.name in DATASETS
+    assert recipe.task in tasks_of(recipe.data.name)
+
+
+def test_recipes__names_of_runs_differ() -> None:
+    assert len({loaded(name).name for name in RECIPES}) == len(RECIPES)
+    assert (
+        loaded("configs/dinov2/coco/instance/eomt_large_640.yaml").name
+        == "dinov2_coco_instance_eomt_large_640"
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)

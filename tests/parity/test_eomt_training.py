@@ -16,8 +16,8 @@ from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.tuning.basic import FullTuning
 from vfmseg.tasks.semantic import SemanticTask
-from vfmseg.training.module import MaskSchedule, OptimizerSettings, SegmentationModule
-from vfmseg.training.schedule import annealing_spans, mask_probability
+from vfmseg.training.module import OptimizerSettings, SegmentationModule
+from vfmseg.training.schedule import MaskSchedule, annealing_spans, mask_probability
 from vfmseg.types import LabelSpace, Targets
 
 RUNS = [
@@ -54,6 +54,14 @@ def test_annealing_spans__are_the_published_steps(
 
 def test_mask_probability__is_one_before_and_zero_after() -> None:
     assert [mask_probability(s, start=2, end=4, power=1.0) for s in range(6)] == [1, 1, 1, 0.5, 0, 0]
+
+
+def test_mask_schedule__a_run_that_ends_with_masks_says_so() -> None:
+    schedule = MaskSchedule(starts=(2, 4), ends=(4, 8))
+    assert schedule.unfinished(9) == ""
+    assert "at step 6" in schedule.unfinished(6)
+    assert "probability 0.00, 0.77 (one a block)" in schedule.unfinished(6)
+    assert MaskSchedule(starts=(2,), ends=(4,), at_inference=True).unfinished(1) == ""
 
 
 def module_of(segmenter: Segmenter, settings: OptimizerSettings, masks: MaskSchedule) -> SegmentationModule:

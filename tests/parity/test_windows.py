@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 
 from vfmseg.transforms.sliding_window import cut, plan_windows
@@ -46,10 +47,29 @@ def test_cut__recorded_crops_and_spans(case):
     assert torch.equal(cut(TENSORS[f"{case}/image"], plan), TENSORS[f"{case}/crops"])
 
 
+def published_merge(logits, plan):
+    """Upsample, add up, divide, resize: the published order of operations, with the torch that is installed."""
+    crop = (plan.rows.window, plan.columns.window)
+    upsampled = F.interpolate(logits, crop, mode="bilinear")
+    total = torch.zeros(logits.shape[1], *plan.resized_size)
+    count = torch.zeros(plan.resized_size)
+    starts = [(top, left) for top in plan.rows.starts for left in plan.columns.starts]
+    for window, (top, left) in zip(upsampled, starts, strict=True):
+        total[:, top : top + crop[0], left : left + crop[1]] += window
+        count[top : top + crop[0], left : left + crop[1]] += 1
+    return F.interpolate((total / count)[None], (plan.rows.size, plan.columns.size), mode="bilinear")[0]
+
+
 @pytest.mark.parametrize("case", INFO["cases"])
 def test_merge__recorded_logits(case):
     logits, expected = TENSORS[f"{case}/crop_logits"], TENSORS[f"{case}/merged"]
-    torch.testing.assert_close(merge(logits, plan_of(case)), expected, rtol=0, atol=1e-5)
+    found, reference = merge(logits, plan_of(case)), published_merge(logits, plan_of(case))
+    torch.testing.assert_close(found, reference, rtol=0, atol=1e-5)
+    # Recorded with torch 2.15. That of 2.14 rounds the places it reads from otherwise: its own operations differ from
+    # the recording by up to 1.3e-5 (3 of 14210 logits of crop48/49x145), and only so far may we.
+    drift = (reference - expected).abs()
+    assert drift.max() < 2e-5
+    assert ((found - expected).abs() <= 1e-5 + drift).all()
     assert torch.equal(merge_to_classes(logits, plan_of(case)).classes, expected.argmax(0).to(torch.uint8))
 
 

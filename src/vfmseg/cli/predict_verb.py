@@ -1,4 +1,4 @@
-"""``vfmseg predict``: a checkpoint and images in, masks, overlays and confidence maps out."""
+"""``vfmseg predict``: a checkpoint and images in, maps, overlays and JSON out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,36 @@ TAKES_RECIPE_KEYS = False
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("checkpoint", help="a run folder, a checkpoint folder or a model file")
+    parser.add_argument(
+        "checkpoint",
+        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark",
+    )
     parser.add_argument("inputs", nargs="+", help="images and folders")
     parser.add_argument(
-        "--out", metavar="DIR", required=True, help="where to write masks/, overlays/, confidence/"
+        "--out",
+        metavar="DIR",
+        required=True,
+        help="where to write overlays/ and, by the model's task, masks/, confidence/, panoptic/ and JSON files",
     )
-    parser.add_argument("--no_confidence", action="store_true", help="write no confidence maps")
+    parser.add_argument(
+        "--no_confidence", action="store_true", help="write no confidence maps (task semantic)"
+    )
     parser.add_argument("--no_overlay", action="store_true", help="write no overlays")
     parser.add_argument(
         "--tiling",
         choices=("auto", "always", "never"),
         default="auto",
-        help="cut images that are larger than the model's view both ways into overlapping tiles at full resolution "
-        "(auto, always), or scale them down as validation does (never)",
+        help="task semantic: cut images that are larger than the model's view both ways into overlapping tiles at full "
+        "resolution (auto, always), or scale them down as validation does (never)",
+    )
+    parser.add_argument(
+        "--min_score",
+        type=float,
+        metavar="SCORE",
+        help="task instance: score from which on overlays show instances (default: 0.5); files hold all",
+    )
+    parser.add_argument(
+        "-c", "--config", metavar="RECIPE", help="what a published file is of; a run's checkpoint knows it"
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU where there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace predictions that are there")
@@ -34,18 +51,19 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.runs.load import load
     from vfmseg.runs.predict import predict_files
 
-    files = find_images(options.inputs)
+    files = find_images(options.inputs, out=options.out)
     done = predict_files(
-        load(options.checkpoint, device=options.device),
+        load(options.checkpoint, options.config, device=options.device),
         files,
         options.out,
-        confidence=not options.no_confidence,
+        confidence=False if options.no_confidence else None,
         with_overlay=not options.no_overlay,
         tiling=options.tiling,
+        min_score=options.min_score,
         overwrite=options.overwrite,
         progress=sys.stderr.isatty(),
     )
-    print(f"{len(done.written)} of {len(files)} images predicted into {done.folder}")
+    print(f"{done.num_written} of {len(files)} images predicted into {done.folder}")
     for name, reason in done.failed.items():
         print(f"vfmseg: not predicted: {name}: {reason}", file=sys.stderr)
     return 1 if done.failed else 0

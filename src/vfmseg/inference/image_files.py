@@ -15,6 +15,9 @@ from vfmseg.errors import DataError, ImageError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 """What is taken for an image inside a folder; a file named by itself is tried whatever its suffix."""
 
+KINDS = ("masks", "overlays", "confidence", "panoptic")
+"""Folders that predictions are written into."""
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -25,16 +28,26 @@ class ImageFile:
     """Name of its predictions: the path below the folder it was found in, without suffix."""
 
 
-def find_images(inputs: Sequence[str | Path]) -> list[ImageFile]:
+def find_images(inputs: Sequence[str | Path], *, out: str | Path | None = None) -> list[ImageFile]:
     """Return the images that ``inputs`` (files and folders, searched to the bottom) mean, in order.
+
+    Args:
+        inputs: files and folders.
+        out: where predictions are written; those that lie there already are no images to predict.
 
     Raises:
         DataError: an input is missing, a folder holds no image, or two images would share a prediction's name.
     """
+    written = [] if out is None else [Path(out).resolve() / kind for kind in KINDS]
+
+    def is_prediction(path: Path) -> bool:
+        return any(folder in path.resolve().parents for folder in written)
+
     found: list[ImageFile] = []
     for given in map(Path, inputs):
         if given.is_dir():
             inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = [p for p in inside if not is_prediction(p)]
             if not inside:
                 raise DataError(
                     f"{given} holds no image; looked for {', '.join(SUFFIXES)} down to the last subfolder."

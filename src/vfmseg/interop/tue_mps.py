@@ -47,11 +47,11 @@ class Published:
 def is_tue_mps(file: Path) -> bool:
     """Tell a checkpoint of a published program from one of ours: a pickle, or safetensors with their names."""
     try:
-        with file.open("rb") as opened:
-            if opened.read(2) in _PICKLES:
-                return True
+        if _is_pickle(file):
+            return True
         with safe_open(file, "pt") as opened:
-            return any(_short(name).startswith("encoder.backbone.") for name in opened.keys())  # noqa: SIM118
+            names = [name.replace("_orig_mod.", "") for name in opened.keys()]  # noqa: SIM118
+        return any(name.startswith(("network.encoder.", "encoder.backbone.")) for name in names)
     except (OSError, SafetensorError):
         return False  # whoever reads it will say what is wrong
 
@@ -66,9 +66,7 @@ def read_tue_mps(file: Path) -> dict[str, Tensor]:
         WeightsError: it is damaged, would run code, or is of another program.
     """
     try:
-        with file.open("rb") as opened:
-            is_pickle = opened.read(2) in _PICKLES
-        if is_pickle:
+        if _is_pickle(file):
             content = torch.load(file, map_location="cpu", weights_only=True)
         else:
             with safe_open(file, "pt") as opened:
@@ -146,7 +144,11 @@ def from_tue_mps(
     return Published(tensors, (*not_used, *left_out, *(n for n in renamed if n not in known)))
 
 
-_PICKLES = (b"PK", b"\x80\x02", b"\x80\x04")
+def _is_pickle(file: Path) -> bool:
+    """Tell by the first bytes: a zip as torch writes it, or a bare pickle; safetensors have a brace after a length."""
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    return start.startswith((b"PK", b"\x80\x02", b"\x80\x04")) and start[8:] != b"{"
 
 
 def _short(name: str) -> str:

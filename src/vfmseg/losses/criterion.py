@@ -19,18 +19,21 @@ from vfmseg.losses.matcher import Pairs, assign, join, matching_cost
 from vfmseg.losses.pixels import pixel_cross_entropy
 from vfmseg.losses.point_sampling import (
     frame,
+    pair_maps,
+    query_values,
     sample_maps,
-    sample_queries,
     sample_segments,
     uncertain_points,
 )
 from vfmseg.losses.settings import Average, MaskLossSettings, check_average
-from vfmseg.types import MaskLogits, PixelLogits, Targets
+from vfmseg.types import MaskFactors, MaskLogits, PixelLogits, Targets
 
 # Points in one working buffer: what a CPU reuses without new pages; an accelerator takes many layers at once.
 _BUFFER_ELEMENTS = {"cpu": 2**21}
 _BUFFER_ELEMENTS_ACCELERATOR = 2**25
 
+Masks = tuple[MaskLogits, ...] | tuple[MaskFactors, ...]
+"""What a mask decoder says at each supervised layer."""
 Draw = Callable[[tuple[int, ...]], Tensor]
 """Shape -> uniform random numbers in [0, 1)."""
 
@@ -105,9 +108,7 @@ class MaskCriterion:
         self.average: Average = average
         self.draw = draw
 
-    def __call__(
-        self, output: tuple[MaskLogits, ...], targets: tuple[Targets, ...]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, output: Masks, targets: tuple[Targets, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, summed over the layers, and its parts.
 
         Returns:
@@ -126,16 +127,14 @@ class MaskCriterion:
                 f"the decoder scores {columns - 1} classes and no-object, but the data has "
                 f"{self.num_classes} classes: build the decoder with num_classes={self.num_classes}."
             )
-        device = output[-1].mask_logits.device
+        device = output[-1].class_logits.device
         with torch.autocast(device_type=device.type, enabled=False):
             return self._loss(output, targets)
 
-    def _loss(
-        self, output: tuple[MaskLogits, ...], targets: tuple[Targets, ...]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, output: Masks, targets: tuple[Targets, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         settings = self.settings
-        num_queries = output[-1].mask_logits.shape[1]
-        device = output[-1].mask_logits.device
+        num_queries = output[-1].class_logits.shape[1]
+        device = output[-1].class_logits.device
         segments = present_segments(targets, self.num_classes)
         id_maps = frame(torch.stack([target.id_map for target in targets]))
         counts = [min(num_queries, len(image)) for image in segments]  # pairs of each image, at every layer
@@ -147,7 +146,7 @@ class MaskCriterion:
 
         losses_class = self._class_losses(output, pairs)
 
-        losses_mask, losses_dice = self._mask_losses(output, pairs, id_maps, candidates, extra)  # L n
+        losses_mask, losses_dice = self._mask_losses(output, pairs, counts, id_maps, candidates, extra)  # L n
         weights = self._pair_weights(counts, pairs.image)  # L n
         losses_mask, losses_dice = (losses_mask * weights).sum(1), (losses_dice * weights).sum(1)  # L
 
@@ -186,7 +185,7 @@ class MaskCriterion:
     @torch.no_grad()
     def _matching_costs(
         self,
-        output: tuple[MaskLogits, ...],
+        output: Masks,
         segments: tuple[Segments, ...],
         id_maps: Tensor,
         points: list[list[Tensor]],
@@ -195,7 +194,8 @@ class MaskCriterion:
         settings = self.settings
         costs = []
         on_device = [(s.ids.to(id_maps.device), s.labels.to(id_maps.device)) for s in segments]
-        for layer, layer_points in zip(output, points, strict=True):
+        layers: list[MaskLogits | MaskFactors] = list(output)
+        for layer, layer_points in zip(layers, points, strict=True):
             for image, (ids, labels) in enumerate(on_device):
                 if len(ids) == 0:
                     costs.append(layer.class_logits.new_zeros(layer.class_logits.shape[1], 0).float())
@@ -204,7 +204,7 @@ class MaskCriterion:
                 share = sample_segments(id_maps[image : image + 1], ids.new_zeros(1), ids[:, None], here)
                 costs.append(
                     matching_cost(
-                        sample_queries(layer.mask_logits[image], here),
+                        query_values(layer, image, here),
                         share,
                         layer.class_logits[image],
                         labels,
@@ -217,8 +217,9 @@ class MaskCriterion:
 
     def _mask_losses(
         self,
-        output: tuple[MaskLogits, ...],
+        output: Masks,
         pairs: Pairs,
+        counts: list[int],
         id_maps: Tensor,
         candidates: list[Tensor],
         extra: list[Tensor],
@@ -233,7 +234,7 @@ class MaskCriterion:
             image, ids = (
                 part[layers[0] : layers[-1] + 1].flatten()[:, None] for part in (pairs.image, pairs.id)
             )
-            maps = torch.cat([output[i].mask_logits[pairs.image[i], pairs.query[i]] for i in layers]).float()
+            maps = torch.cat([pair_maps(output[i], pairs.query[i], counts) for i in layers])
             with torch.no_grad():
                 points = uncertain_points(
                     maps,
@@ -247,7 +248,7 @@ class MaskCriterion:
             dice.append(_dice(predicted, wanted))
         return torch.cat(cross).view_as(pairs.image), torch.cat(dice).view_as(pairs.image)
 
-    def _class_losses(self, output: tuple[MaskLogits, ...], pairs: Pairs) -> Tensor:
+    def _class_losses(self, output: Masks, pairs: Pairs) -> Tensor:
         """Return the class cross-entropy of every layer, (L,)."""
         logits = torch.stack([layer.class_logits for layer in output]).float()  # L B Q K+1
         wanted = torch.full(logits.shape[:3], self.num_classes, device=logits.device)

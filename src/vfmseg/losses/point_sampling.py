@@ -7,11 +7,13 @@ and a target at image size alike, and nothing is ever resized. Values are biline
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfmseg.types import IGNORE_INDEX
+from vfmseg.types import IGNORE_INDEX, MaskFactors, MaskLogits
 
 
 def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
@@ -49,6 +51,35 @@ def sample_queries(maps: Tensor, points: Tensor) -> Tensor:
     return F.embedding_bag(
         torch.stack(indices, 1), by_cell, per_sample_weights=torch.stack(weights, 1), mode="sum"
     )
+
+
+def query_values(layer: MaskLogits | MaskFactors, image: int, points: Tensor) -> Tensor:
+    """Return (P, Q) mask logits of all queries of one image at the same points, in float32; not differentiable.
+
+    Where masks are not multiplied out, features are sampled before the product: reading is linear, and there are
+    fewer points than cells.
+    """
+    if isinstance(layer, MaskLogits):
+        return sample_queries(layer.mask_logits[image], points)
+    embeddings = layer.embeddings[image].detach()  # Q C
+    return (sample_queries(layer.features[image], points).to(embeddings.dtype) @ embeddings.t()).float()
+
+
+def pair_maps(layer: MaskLogits | MaskFactors, queries: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return (n, h, w) float32 mask logits of the matched queries; differentiable.
+
+    Args:
+        layer: of B images.
+        queries: (n,) int64, those of the first image first.
+        counts: B numbers of pairs, together n.
+    """
+    parts = []
+    for image, chosen in enumerate(queries.split(list(counts))):
+        if isinstance(layer, MaskLogits):
+            parts.append(layer.mask_logits[image, chosen])
+        else:
+            parts.append(layer.of_image(image, chosen).mask_logits)
+    return torch.cat(parts).float()
 
 
 def sample_segments(id_maps: Tensor, image: Tensor, ids: Tensor, points: Tensor) -> Tensor:

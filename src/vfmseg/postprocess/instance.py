@@ -56,6 +56,20 @@ def instances(prediction: MaskLogits, plan: Letterbox, *, max_instances: int = 1
     )
 
 
+def may_be_selected(class_logits: Tensor, *, max_instances: int = 100) -> Tensor:
+    """Return the queries (q,), ascending, that :func:`instances` may select, so that other masks need not be made.
+
+    Args:
+        class_logits: (Q, K + 1) of one image.
+        max_instances: as there.
+    """
+    probabilities = class_logits.float().softmax(-1)[:, :-1]  # Q K
+    is_finite = probabilities.isfinite().all(1)
+    ranked = torch.where(is_finite[:, None], probabilities, -1).flatten()
+    best = ranked.sort(descending=True, stable=True).indices[:max_instances]
+    return torch.cat([best // probabilities.shape[1], (~is_finite).nonzero()[:, 0]]).unique()
+
+
 def _best_pairs(
     prediction: MaskLogits, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

@@ -96,6 +96,20 @@ def panoptic_map(
     )
 
 
+def may_be_confident(class_logits: Tensor, *, score_threshold: float = 0.8) -> Tensor:
+    """Return the queries (k,) that :func:`panoptic_map` may keep, so that the masks of others need not be made.
+
+    Args:
+        class_logits: (Q, K + 1) of one image.
+        score_threshold: as there.
+    """
+    best, classes = class_logits.float().softmax(-1).max(-1)
+    # Negated, so that a query without a number is among them, which the map then leaves out and counts.
+    return (
+        ~((best <= score_threshold) | (classes == class_logits.shape[1] - 1) & best.isfinite())
+    ).nonzero()[:, 0]
+
+
 def _confident(
     prediction: MaskLogits, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:

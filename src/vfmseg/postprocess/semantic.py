@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfmseg.types import MaskLogits, Output, PixelLogits, Size
+from vfmseg.types import MaskFactors, MaskLogits, Output, PixelLogits, Size
 
 _BAND_FLOATS = 1 << 19
 """Mask probabilities worked on at once on a CPU."""
 
 
-def semantic_scores(prediction: MaskLogits, size: Size) -> Tensor:
+def semantic_scores(prediction: MaskLogits | MaskFactors, size: Size) -> Tensor:
     """Return the score of every class at every pixel: over the queries, the sum of mask times class.
 
     ``S_c(pixel) = sum_q sigmoid(m_q(pixel)) softmax(z_q)_c`` (MaskFormer, arXiv 2107.06278, sec. 3.4), with
@@ -26,7 +26,7 @@ def semantic_scores(prediction: MaskLogits, size: Size) -> Tensor:
     Returns:
         (B, K, h, w) float32, at least 0.
     """
-    with torch.autocast(device_type=prediction.mask_logits.device.type, enabled=False):
+    with torch.autocast(device_type=prediction.class_logits.device.type, enabled=False):
         classes = prediction.class_logits.float().softmax(-1)[..., :-1].transpose(1, 2)  # B K Q
         num_images, num_classes, num_queries = classes.shape
         height, width = size

@@ -23,8 +23,8 @@ from vfmseg.runs.decoder_recipe import EoMTRecipe, LinearRecipe, span_in_steps
 from vfmseg.runs.recipe import Recipe, as_size
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.datamodule import SegmentationData
-from vfmseg.training.module import Criterion, MaskSchedule, OptimizerSettings, SegmentationModule
-from vfmseg.training.schedule import annealing_spans
+from vfmseg.training.module import Criterion, OptimizerSettings, SegmentationModule
+from vfmseg.training.schedule import MaskSchedule, annealing_spans
 from vfmseg.transforms.pipeline import Augmentation, TrainTransform
 from vfmseg.types import LabelSpace
 

@@ -130,6 +130,8 @@ def fit(
     )
     criterion = build_criterion(chosen, splits.train, say)
     module = build_module(chosen, segmenter, criterion, splits.label_space)
+    if unfinished := module.masks.unfinished(chosen.training.steps):
+        say(unfinished)
     data = build_data(chosen, splits.train, splits.val)
     loggers = build_loggers(chosen, folder)
     if rank_zero_only.rank == 0:
@@ -157,6 +159,8 @@ def fit(
         callbacks.history.seconds_before = float(last.get("time_s") or 0.0)
     if callbacks.stopping is not None and callbacks.stopping.reason:
         say(callbacks.stopping.reason)
+    if unfinished := module.masks.unfinished(trainer.global_step):
+        say(unfinished)
     result = _result(chosen, machine, module, trainer, callbacks, segmenter, time.perf_counter() - started)
     if rank_zero_only.rank == 0:
         write_json(folder / "result.json", result)

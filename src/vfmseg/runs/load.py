@@ -18,7 +18,12 @@ from vfmseg.runs.validate import model_recipe, restore
 from vfmseg.tasks.catalog import build_task
 
 
-def load(checkpoint: str | Path, recipe: str | Path | Mapping[str, Any] | Recipe | None = None, *, device: str | None = None) -> Predictor:
+def load(
+    checkpoint: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    *,
+    device: str | None = None,
+) -> Predictor:
     """Load a trained model; what its ``predict`` returns depends on the task it was trained for.
 
     Args:
@@ -45,7 +50,9 @@ def load(checkpoint: str | Path, recipe: str | Path | Mapping[str, Any] | Recipe
     return Predictor(restore(file), header.label_space, task, device=device)
 
 
-def _load_published(file: Path, recipe: str | Path | Mapping[str, Any] | Recipe | None, device: str | None) -> Predictor:
+def _load_published(
+    file: Path, recipe: str | Path | Mapping[str, Any] | Recipe | None, device: str | None
+) -> Predictor:
     if recipe is None:
         refuse_without_recipe(file)
     assert recipe is not None

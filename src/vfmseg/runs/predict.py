@@ -1,8 +1,8 @@
-"""A model and image files in, a folder of masks, overlays and confidence maps out."""
+"""A model and image files in, a folder of their predictions out."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vfmseg.errors import ImageError, RecipeError
-from vfmseg.inference.image_files import ImageFile, read_image
+from vfmseg.inference.coco import image_ids
+from vfmseg.inference.image_files import ImageFile, find_images, read_image
+from vfmseg.inference.instance import InstanceSegmentation
+from vfmseg.inference.output_files import Spool, write_spooled, writing_into
 from vfmseg.inference.predictor import Predictor, Tiling
-from vfmseg.models.checkpoint import writing
+from vfmseg.inference.result import ImageEntry
+from vfmseg.runs.folder import make_writable
 
 
 @dataclass
@@ -20,65 +24,98 @@ class PredictedFiles:
     """What a prediction of many files has done."""
 
     folder: Path
-    written: list[dict[str, object]] = field(default_factory=list)
-    """One record per image: image, width, height, and the files written for it."""
+    num_written: int = 0
+    """Images predicted; ``predictions.json`` lists them."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image to what was wrong with it."""
 
 
 def predict_files(
     predictor: Predictor,
-    files: Sequence[ImageFile],
+    files: Sequence[str | Path | ImageFile],
     out: str | Path,
     *,
-    confidence: bool = True,
+    confidence: bool | None = None,
     with_overlay: bool = True,
     tiling: Tiling = "auto",
+    min_score: float | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
-    """Predict ``files`` into ``out``: ``masks/``, ``overlays/``, ``confidence/`` and ``predictions.json``.
+    """Predict ``files`` into ``out``: pictures, the task's JSON, and ``predictions.json``, which lists them.
 
-    An image that cannot be read does not end the work: it is listed with the reason.
+    JSON files appear at the end; work that is killed before leaves those that were there. An image that cannot
+    be read does not end the work: it is listed with the reason.
 
     Args:
         predictor: the model.
-        files: see ``find_images``.
+        files: images and folders, searched to the bottom; or what ``find_images`` made of them.
         out: made where it is missing.
-        confidence: also write confidence maps.
+        confidence: False: write no confidence maps; of semantic models.
         with_overlay: also write overlays.
         tiling: how images larger than the model's view are cut; see ``Predictor.predict``.
+        min_score: score from which on overlays show instances, by default 0.5; files hold all. Of instance models.
         overwrite: replace predictions that are there.
         progress: show a bar.
 
     Raises:
-        RecipeError: a prediction is there already and ``overwrite`` was not asked for; nothing is written then.
-        ResourceError: the disk is full.
+        DataError: an input is missing, a folder holds no image, or two images would share a prediction's name.
+        RecipeError: an option that is not for this model, or a prediction is there already and ``overwrite`` was
+            not asked for; nothing is written then.
+        ResourceError: the disk is full or ``out`` cannot be written.
     """
+    predictor.check_options(confidence=confidence, tiling=tiling, min_score=min_score)
     folder = Path(out)
-    there = [one for one in files if (folder / "masks" / f"{one.stem}.png").exists()]
-    if there and not overwrite:
-        raise RecipeError(
-            f"{folder}/masks already holds {len(there)} of the {len(files)} predictions ({there[0].stem}.png …). "
-            "Replace them with --overwrite, or write elsewhere with --out."
-        )
+    chosen = [one for one in files if isinstance(one, ImageFile)]
+    paths = [one for one in files if not isinstance(one, ImageFile)]
+    if paths:
+        chosen += find_images(paths, out=folder)
+    kind = predictor.result_type
+    if not overwrite:
+        _refuse_to_replace(folder, chosen, kind.maps, kind.listing.names)
+    make_writable(folder)
     done = PredictedFiles(folder)
-    for one in tqdm(files, unit="image", disable=not progress):
-        try:
-            image = read_image(one.path)
-        except ImageError as error:
-            done.failed[str(one.path)] = str(error)
-            continue
-        found = predictor.predict(image, confidence=confidence, tiling=tiling)
-        written = found.save(folder, one.stem, with_overlay=with_overlay)
-        height, width = found.semantic.shape
-        done.written.append({"image": str(one.path), "width": width, "height": height, **written})
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    numbers = image_ids([one.stem for one in chosen])
+    with (
+        writing_into(folder),
+        Spool(folder) as manifest,
+        kind.listing(folder, predictor.label_space) as listing,
+    ):
+        for one, number in zip(tqdm(chosen, unit="image", disable=not progress), numbers, strict=True):
+            try:
+                image = read_image(one.path)
+            except ImageError as error:
+                done.failed[str(one.path)] = str(error)
+                continue
+            found = predictor.predict(image, confidence=confidence, tiling=tiling)
+            if min_score is not None and isinstance(found, InstanceSegmentation):
+                found = dataclasses.replace(found, min_score=min_score)
+            written = found.save_pictures(folder, one.stem, with_overlay=with_overlay)
+            listing.add(ImageEntry(number, f"{one.stem}{one.path.suffix}", one.stem), found)
+            height, width = found.size
+            manifest.append({"image": str(one.path), "width": width, "height": height, **written})
+            done.num_written += 1
+        listing.finish()
         content = {
             "classes": predictor.label_space.as_dict(),
-            "predictions": done.written,
+            "predictions": manifest,
             "failed": done.failed,
         }
-        (folder / "predictions.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_spooled(folder / "predictions.json", content)
     return done
+
+
+def _refuse_to_replace(
+    folder: Path, files: Sequence[ImageFile], maps: Sequence[str], listings: Sequence[str]
+) -> None:
+    way_out = "Replace them with --overwrite, or write elsewhere with --out."
+    for pattern in maps:
+        there = [one.stem for one in files if (folder / pattern.format(one.stem)).exists()]
+        if there:
+            raise RecipeError(
+                f"{folder} already holds {len(there)} of the {len(files)} predictions "
+                f"({pattern.format(there[0])} …). {way_out}"
+            )
+    for name in listings:
+        if (folder / name).exists():
+            raise RecipeError(f"{folder} already holds {name}, of other predictions. {way_out}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vfmseg.metrics.average_precision import AveragePrecision, truth_of_targets
 from vfmseg.metrics.average_precision_scores import AveragePrecisionScores
-from vfmseg.postprocess.instance import instances
+from vfmseg.postprocess.instance import instances, may_be_selected
 from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.tasks.letterboxed import predict_whole
 from vfmseg.tasks.paint import paint_instances, paint_targets
@@ -32,7 +32,7 @@ class InstanceTask(Task):
         self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace
     ) -> list[Instances]:
         """Predict each image whole and keep its best masks, see :func:`instances`."""
-        return predict_whole(segment, images, crop_size, instances)
+        return predict_whole(segment, images, crop_size, instances, may_be_selected)
 
     def draw(self, sample: Sample, prediction: Instances, label_space: LabelSpace) -> NDArray[np.uint8]:
         """Return image, truth and prediction side by side, segments with their names."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vfmseg.tasks.base import Segment
 from vfmseg.transforms.letterbox import LetterboxPlan, plan_letterbox, to_crop
-from vfmseg.types import MaskLogits, PixelLogits, Size
+from vfmseg.types import MaskFactors, MaskLogits, PixelLogits, Size
 
 Found = TypeVar("Found")
 
@@ -25,6 +25,7 @@ def predict_whole(
     images: Sequence[Tensor],
     crop_size: Size,
     finish: Callable[[MaskLogits, LetterboxPlan], Found],
+    choose: Callable[[Tensor], Tensor],
     *,
     crops_at_once: int = 8,
 ) -> list[Found]:
@@ -34,7 +35,8 @@ def predict_whole(
         segment: a model with a mask decoder.
         images: (3, H, W) uint8 each, of any size, on the device of ``segment``.
         crop_size: (height, width) that ``segment`` expects.
-        finish: mask logits (Q, h, w) and class logits (Q, K + 1) of one image and its plan in, prediction out.
+        finish: mask logits (q, h, w) and class logits (q, K + 1) of one image and its plan in, prediction out.
+        choose: class logits (Q, K + 1) of one image in, the queries (q,) that matter to ``finish`` out.
         crops_at_once: most images handed to ``segment`` together.
 
     Raises:
@@ -52,5 +54,9 @@ def predict_whole(
             )
         last = output[-1]
         for place, plan in enumerate(chosen):
-            found.append(finish(MaskLogits(last.mask_logits[place], last.class_logits[place]), plan))
+            if isinstance(last, MaskFactors):
+                one = last.of_image(place, choose(last.class_logits[place]))
+            else:
+                one = MaskLogits(last.mask_logits[place], last.class_logits[place])
+            found.append(finish(one, plan))
     return found

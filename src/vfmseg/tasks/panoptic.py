@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vfmseg.metrics.panoptic_quality import PanopticQuality
 from vfmseg.metrics.panoptic_scores import PanopticScores, image_quality
-from vfmseg.postprocess.panoptic import panoptic_map
+from vfmseg.postprocess.panoptic import may_be_confident, panoptic_map
 from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.tasks.letterboxed import predict_whole
 from vfmseg.tasks.paint import paint_panoptic, paint_targets
@@ -34,7 +34,7 @@ class PanopticTask(Task):
     ) -> list[PanopticMap]:
         """Predict each image whole and merge its masks, see :func:`panoptic_map`."""
         merge = functools.partial(panoptic_map, is_thing=label_space.is_thing)
-        return predict_whole(segment, images, crop_size, merge)
+        return predict_whole(segment, images, crop_size, merge, may_be_confident)
 
     def draw(self, sample: Sample, prediction: PanopticMap, label_space: LabelSpace) -> NDArray[np.uint8]:
         """Return image, truth and prediction side by side, segments with their names."""

@@ -19,7 +19,7 @@ from vfmseg.errors import VfmsegError
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.tasks.base import Metric, Scores, Task
 from vfmseg.training.param_groups import parameter_groups
-from vfmseg.training.schedule import mask_probability, polynomial_decay
+from vfmseg.training.schedule import MaskSchedule, polynomial_decay
 from vfmseg.types import Batch, LabelSpace, Output, Prediction, Sample, Targets
 
 Criterion = Callable[[Any, tuple[Targets, ...]], tuple[Tensor, dict[str, Tensor]]]
@@ -40,33 +40,6 @@ class OptimizerSettings:
     encoder_warmup_steps: int = 0
     """Above zero the encoder waits for the end of ``warmup_steps`` and then warms up for this long."""
     total_steps: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskSchedule:
-    """When the attention masks of the last blocks are annealed, and whether masks are there at inference."""
-
-    starts: tuple[int, ...] = ()
-    """Optimiser step from which each block's mask probability falls, first block first."""
-    ends: tuple[int, ...] = ()
-    """Step from which it is zero."""
-    power: float = 0.9
-    at_inference: bool = False
-    """Masks stay on, in training and at inference; nothing is annealed."""
-
-    def probabilities(self, step: int) -> tuple[float, ...]:
-        """Return the probability of each block during optimiser step ``step`` (0-based)."""
-        if self.at_inference:
-            return (1.0,) * len(self.starts)
-        return tuple(
-            mask_probability(step, start=start, end=end, power=self.power)
-            for start, end in zip(self.starts, self.ends, strict=True)
-        )
-
-    @property
-    def inference(self) -> tuple[float, ...]:
-        """Probabilities with which the finished model predicts."""
-        return (1.0 if self.at_inference else 0.0,) * len(self.starts)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 def polynomial_decay(
     step: int, *, total_steps: int, power: float, warmup_steps: int = 0, hold_steps: int = 0
@@ -57,6 +59,45 @@ def annealing_spans(num_blocks: int) -> tuple[tuple[float, float], ...]:
     """
     starts = [1 / 6 + (i / (num_blocks - 1) if num_blocks > 1 else 0) * 3 / 6 for i in range(num_blocks)]
     return tuple((start, start + 1 / 6) for start in starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSchedule:
+    """When the attention masks of the last blocks are annealed, and whether masks are there at inference."""
+
+    starts: tuple[int, ...] = ()
+    """Optimiser step from which each block's mask probability falls, first block first."""
+    ends: tuple[int, ...] = ()
+    """Step from which it is zero."""
+    power: float = 0.9
+    at_inference: bool = False
+    """Masks stay on, in training and at inference; nothing is annealed."""
+
+    def probabilities(self, step: int) -> tuple[float, ...]:
+        """Return the probability of each block during optimiser step ``step`` (0-based)."""
+        if self.at_inference:
+            return (1.0,) * len(self.starts)
+        return tuple(
+            mask_probability(step, start=start, end=end, power=self.power)
+            for start, end in zip(self.starts, self.ends, strict=True)
+        )
+
+    def unfinished(self, steps: int) -> str:
+        """Return what to say of a run that ends after ``steps`` with masks still on; empty where all are gone."""
+        left = self.probabilities(max(0, steps - 1))
+        if self.at_inference or not any(left):
+            return ""
+        shown = ", ".join(f"{probability:.2f}" for probability in left)
+        return (
+            f"masks: at step {steps}, the last, queries still attend inside their masks with probability {shown} (one a "
+            "block), but predictions are made without masks and will be worse than training suggests. Let "
+            "decoder.anneal_end lie before the end, or set decoder.masks always."
+        )
+
+    @property
+    def inference(self) -> tuple[float, ...]:
+        """Probabilities with which the finished model predicts."""
+        return (1.0 if self.at_inference else 0.0,) * len(self.starts)
 
 
 def ema_decay(half_life: float, total_steps: int) -> float:

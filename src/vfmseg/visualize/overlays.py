@@ -78,7 +78,7 @@ def name_segments(
     min_share: float = 0.002,
     font_size: float = 12,
 ) -> Picture:
-    """Return the picture with each segment's name at its innermost point.
+    """Return the picture with each segment's name at its innermost point, moved sideways where it would be cut.
 
     Args:
         picture: (H, W, 3) RGB.
@@ -100,8 +100,13 @@ def name_segments(
             cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3
         )
         y, x = np.unravel_index(int(inner.argmax()), inner.shape)
-        place = (int(columns[0] + x) - 1, int(rows[0] + y) - 1)
-        draw.text(place, name, fill=_PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=_INK)
+        half = font.getlength(name) / 2 + 2
+        # Whole, where the picture is wide enough.
+        centre = max(half, min(float(columns[0] + x) - 1, mask.shape[1] - half))
+        middle = float(rows[0] + y) - 1
+        draw.text(
+            (centre, middle), name, fill=_PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=_INK
+        )
     return np.asarray(canvas)
 
 

@@ -18,18 +18,18 @@ STATE = {"network.encoder.backbone.cls_token": torch.ones(1, 1, 4), "network.q.w
 def test_is_tue_mps__pickles_and_their_names(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "pytorch_model.bin")
     save_file(STATE, tmp_path / "theirs.safetensors")
+    save_file({"network.encoder.cls_token": torch.ones(1)}, tmp_path / "benchmark.safetensors")
     save_file(
         {"encoder.vit.cls_token": torch.ones(1)}, tmp_path / "ours.safetensors", metadata={"vfmseg": "{}"}
     )
     (tmp_path / "empty.bin").write_bytes(b"")
-    found = {file.name: is_tue_mps(file) for file in tmp_path.iterdir()}
-    expected = {
+    assert {file.name: is_tue_mps(file) for file in tmp_path.iterdir()} == {
         "pytorch_model.bin": True,
         "theirs.safetensors": True,
+        "benchmark.safetensors": True,
         "ours.safetensors": False,
         "empty.bin": False,
     }
-    assert found == expected
 
 
 def test_read_tue_mps__state_dict_of_a_trainers_checkpoint(tmp_path: Path) -> None:

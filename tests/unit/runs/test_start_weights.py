@@ -164,9 +164,9 @@ def test_build_published__other_classes_are_refused_with_the_numbers(tmp_path: P
 
 def test_validate_and_load__under_the_recipe_that_is_given(tmp_path: Path) -> None:
     file = published(tmp_path / "pytorch_model.bin", len(CLASSES))
-    with pytest.raises(CheckpointError, match="does not say what model it holds. Give the recipe"):
+    with pytest.raises(CheckpointError, match=r"does not say what model it holds\. Give the recipe"):
         validate(file)
-    with pytest.raises(CheckpointError, match="does not say what model it holds. Give the recipe"):
+    with pytest.raises(CheckpointError, match=r"does not say what model it holds\. Give the recipe"):
         load(file)
     chosen = recipe()
     done = validate(file, chosen, say=lambda message: None)

@@ -20,7 +20,7 @@ from vfmseg.errors import RecipeError, WeightsError
 from vfmseg.models.decoders.base import Decoder
 from vfmseg.models.decoders.scale_block import ScaleBlock
 from vfmseg.models.encoders.base import Encoder
-from vfmseg.types import MaskLogits, Size
+from vfmseg.types import MaskFactors, Size
 
 Draw = Callable[[tuple[int, ...]], Tensor]
 """Shape -> uniform random numbers in [0, 1)."""
@@ -82,7 +82,7 @@ class EoMTDecoder(Decoder):
         self.draw = draw
         self.mask_probabilities = (0.0,) * num_blocks
 
-    def forward(self, encoder: Encoder, pixels: Tensor) -> tuple[MaskLogits, ...]:
+    def forward(self, encoder: Encoder, pixels: Tensor) -> tuple[MaskFactors, ...]:
         """Return the predictions, masks upscaled from the patch grid.
 
         In training, L = num_blocks + 1 of them where intermediate layers are supervised: one before each of the
@@ -109,26 +109,26 @@ class EoMTDecoder(Decoder):
                 prediction = self._predict(encoder, tokens)
                 if self.training and self.supervise_all:
                     output.append(prediction)
-                mask = self._mask(prediction.mask_logits, encoder.grid_size, probability)
+                mask = self._mask(prediction, encoder.grid_size, probability)
             tokens = encoder.run_blocks(tokens, block, block + 1, mask=mask, num_extra=num_queries)
         output.append(self._predict(encoder, tokens))
         return tuple(output)
 
-    def _predict(self, encoder: Encoder, tokens: Tensor) -> MaskLogits:
+    def _predict(self, encoder: Encoder, tokens: Tensor) -> MaskFactors:
         """Read ``tokens`` (B, Q + prefix + h*w, C) as masks and classes."""
         normed = encoder.norm(tokens)
         queries = normed[:, : len(self.queries)]  # B Q C
         features = self.upscale(encoder.to_grid(normed))  # B C h' w'
-        embedding = self.mask_embedding(queries)
-        masks = torch.einsum("bqc,bchw->bqhw", embedding, features)
-        return MaskLogits(masks, self.class_layer(queries))
+        return MaskFactors(self.mask_embedding(queries), features, self.class_layer(queries))
 
     @torch.no_grad()
-    def _mask(self, mask_logits: Tensor, grid_size: Size, probability: float) -> Tensor | None:
+    def _mask(self, prediction: MaskFactors, grid_size: Size, probability: float) -> Tensor | None:
         """Return (B, Q, h*w) bool, True = the query may attend to the patch; None where all may attend to all."""
         if probability <= 0:
             return None
-        at_grid = F.interpolate(mask_logits.float(), grid_size, mode="bilinear", align_corners=False)
+        # Resizing is linear: the features are brought to the patch grid before the product, not the masks after it.
+        features = F.interpolate(prediction.features.float(), grid_size, mode="bilinear", align_corners=False)
+        at_grid = MaskFactors(prediction.embeddings.float(), features, prediction.class_logits).mask_logits
         mask = (at_grid > 0).flatten(2)
         if probability < 1:
             shape = (mask.shape[0], mask.shape[1])
