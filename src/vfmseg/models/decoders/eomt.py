@@ -127,8 +127,9 @@ class EoMTDecoder(Decoder):
         if probability <= 0:
             return None
         # Resizing is linear: the features are brought to the patch grid before the product, not the masks after it.
-        features = F.interpolate(prediction.features.float(), grid_size, mode="bilinear", align_corners=False)
-        at_grid = MaskFactors(prediction.embeddings.float(), features, prediction.class_logits).mask_logits
+        # In their own precision: turning the large map into float32 would cost more than reading it.
+        features = F.interpolate(prediction.features, grid_size, mode="bilinear", align_corners=False)
+        at_grid = MaskFactors(prediction.embeddings, features, prediction.class_logits).mask_logits
         mask = (at_grid > 0).flatten(2)
         if probability < 1:
             shape = (mask.shape[0], mask.shape[1])
