@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -62,10 +62,6 @@ class Task(ABC):
     """The word in a recipe."""
     headline: str
     """The number by which runs are compared, such as ``val/miou``; higher is better."""
-    title: str
-    """The headline number as people call it, such as ``mIoU``."""
-    decoder_kinds: tuple[Literal["pixels", "masks"], ...]
-    """Kinds of decoder whose output can be turned into this task's predictions."""
 
     @abstractmethod
     def predict(

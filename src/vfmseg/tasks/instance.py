@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,8 +24,6 @@ class InstanceTask(Task):
 
     name = "instance"
     headline = "val/ap"
-    title = "mask AP"
-    decoder_kinds: tuple[Literal["pixels", "masks"], ...] = ("masks",)
 
     def predict(
         self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace

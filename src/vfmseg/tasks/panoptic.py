@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,8 +25,6 @@ class PanopticTask(Task):
 
     name = "panoptic"
     headline = "val/pq"
-    title = "PQ"
-    decoder_kinds: tuple[Literal["pixels", "masks"], ...] = ("masks",)
 
     def predict(
         self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,8 +24,6 @@ class SemanticTask(Task):
 
     name = "semantic"
     headline = "val/miou"
-    title = "mIoU"
-    decoder_kinds: tuple[Literal["pixels", "masks"], ...] = ("pixels", "masks")
 
     def predict(
         self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace
