@@ -204,10 +204,18 @@ class LabelSpace:
     """RGB 0-255 per class."""
     is_thing: tuple[bool, ...]
     """True for countable classes (things), False for stuff."""
+    category_ids: tuple[int, ...] = ()
+    """What the data set's own annotations call each class, such as 1..200 of COCO panoptic, and what predictions call it
+    in COCO's formats; where they are not given, the class ids ``0..K-1``."""
 
     def __post_init__(self) -> None:
-        if not len(self.names) == len(self.colours) == len(self.is_thing):
-            raise ValueError("names, colours and is_thing must have one entry per class")
+        if not self.category_ids:
+            object.__setattr__(self, "category_ids", tuple(range(len(self.names))))
+        lengths = {len(values) for values in (self.names, self.colours, self.is_thing, self.category_ids)}
+        if len(lengths) > 1:
+            raise ValueError("names, colours, is_thing and category_ids must have one entry per class")
+        if len(set(self.category_ids)) < len(self.category_ids):
+            raise ValueError("category_ids must differ from class to class")
 
     @property
     def num_classes(self) -> int:
@@ -220,6 +228,7 @@ class LabelSpace:
             "names": list(self.names),
             "colours": [list(c) for c in self.colours],
             "is_thing": list(self.is_thing),
+            "category_ids": list(self.category_ids),
         }
 
     @classmethod
@@ -229,4 +238,5 @@ class LabelSpace:
             tuple(raw["names"]),
             tuple((int(r), int(g), int(b)) for r, g, b in raw["colours"]),
             tuple(bool(t) for t in raw["is_thing"]),
+            tuple(int(i) for i in raw.get("category_ids", ())),
         )

@@ -92,7 +92,12 @@ def read_description(text: str, title: str) -> Description:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise DataError(f"{title} has {len(problems)} mistake{'s' * (len(problems) > 1)}:{listed}")
     shown = colours or dict(zip(ids, default_colours(len(ids)), strict=True))
-    space = LabelSpace(tuple(names.values()), tuple(shown[i] for i in ids), tuple(i in things for i in ids))
+    space = LabelSpace(
+        names=tuple(names.values()),
+        colours=tuple(shown[i] for i in ids),
+        is_thing=tuple(i in things for i in ids),
+        category_ids=tuple(ids),
+    )
     by_colour = {colour: ids.index(i) for i, colour in colours.items()}
     by_colour.update(dict.fromkeys(ignored_colours, IGNORE_INDEX))
     label_map = LabelMap(

@@ -228,5 +228,10 @@ def _label_map(head: Head, title: str) -> LabelMap:
         for i, c in enumerate(categories)
     ]
     things = [head.kind == "instance" or bool(category.isthing) for category in categories]
-    space = LabelSpace(tuple(c.name or str(c.id) for c in categories), tuple(colours), tuple(things))
+    space = LabelSpace(
+        names=tuple(c.name or str(c.id) for c in categories),
+        colours=tuple(colours),
+        is_thing=tuple(things),
+        category_ids=tuple(c.id for c in categories),
+    )
     return LabelMap(space, {category.id: i for i, category in enumerate(categories)})

@@ -208,4 +208,5 @@ def things_of(space: LabelSpace) -> tuple[LabelSpace, NDArray[np.int64]]:
         tuple(space.names[i] for i in things),
         tuple(space.colours[i] for i in things),
         tuple(True for _ in things),
+        tuple(space.category_ids[i] for i in things),
     ), ids

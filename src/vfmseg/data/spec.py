@@ -134,6 +134,7 @@ def read_label_map(classes: str, ignored_values: tuple[int, ...] = ()) -> LabelM
         names=tuple(row["name"] for row in evaluated),
         colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in evaluated),
         is_thing=tuple(row["isthing"] for row in evaluated),
+        category_ids=tuple(row["id"] for row in evaluated),
     )
     raw_to_id = {row["id"]: row["train_id"] for row in rows}
     raw_to_id.update(dict.fromkeys(ignored_values, IGNORE_INDEX))

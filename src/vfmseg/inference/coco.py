@@ -34,9 +34,11 @@ def image_record(entry: ImageEntry, size: Size) -> dict[str, Any]:
 
 
 def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
-    """Return the classes as ``categories``; a category's id is the class id."""
-    classes = zip(label_space.names, label_space.colours, label_space.is_thing, strict=True)
+    """Return the classes as ``categories``, with the ids that the data set's own annotations have."""
+    classes = zip(
+        label_space.category_ids, label_space.names, label_space.colours, label_space.is_thing, strict=True
+    )
     return [
         {"id": number, "name": name, "isthing": int(is_thing), "color": list(colour)}
-        for number, (name, colour, is_thing) in enumerate(classes)
+        for number, name, colour, is_thing in classes
     ]

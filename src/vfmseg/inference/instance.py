@@ -135,7 +135,7 @@ class InstanceSegmentation(Segmentation):
         for instance, mask in zip(self.instances, encode_instances(self.found), strict=True):
             yield {
                 "image_id": entry.image_id,
-                "category_id": instance.class_id,
+                "category_id": self.label_space.category_ids[instance.class_id],
                 "score": instance.score,
                 "segmentation": mask,
                 "bbox": list(instance.bbox),

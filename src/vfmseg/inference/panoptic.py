@@ -117,7 +117,7 @@ class PanopticSegmentation(Segmentation):
         segments = [
             {
                 "id": segment.id + 1,
-                "category_id": segment.class_id,
+                "category_id": self.label_space.category_ids[segment.class_id],
                 "iscrowd": 0,
                 "bbox": list(segment.bbox),
                 "area": segment.area,

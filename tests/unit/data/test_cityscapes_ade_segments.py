@@ -79,6 +79,7 @@ def test_cityscapes__same_from_what_the_toolkit_made(tmp_path: Path, packing: Pa
         assert truth.is_crowd.tolist() == other.is_crowd.tolist()
     if task == "instance":
         assert dataset.label_space.names[:3] == ("person", "rider", "car")
+        assert dataset.label_space.category_ids == (24, 25, 26, 27, 28, 31, 32, 33)
         assert set(dataset.instance_truth(0).classes.tolist()) == {2}
         assert len(dataset.label_space.names) == 8
 

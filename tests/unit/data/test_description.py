@@ -22,6 +22,7 @@ def test_read_description__names_as_list():
 def test_read_description__ids_need_not_be_contiguous():
     found = read_description("names: {7: road, 3: sky}", "x")
     assert found.label_map.label_space.names == ("sky", "road")
+    assert found.label_map.label_space.category_ids == (3, 7)
     assert found.label_map.raw_to_id == {3: 0, 7: 1, 255: 255}
 
 

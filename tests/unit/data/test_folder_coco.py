@@ -102,6 +102,7 @@ def test_folder__instances(tmp_path: Path, layout: str):
     assert len(dataset) == 3
     assert dataset.label_space.names == ("person", "car", "brush", "rug")
     assert dataset.label_space.colours[3] == (1, 2, 3)
+    assert dataset.label_space.category_ids == (1, 3, 90, 200)
     assert all(dataset.label_space.is_thing)
     assert dataset[0].targets.segment_classes.tolist() == [0, 2, 1]
     assert dataset.instance_truth(2).is_crowd.tolist() == [False, False, True]

@@ -47,6 +47,17 @@ def test_read_label_map__published_ids():
     assert sum(ade.label_space.is_thing) == 100
 
 
+@pytest.mark.parametrize(
+    ("classes", "first", "last"),
+    [("ade20k", 1, 150), ("cityscapes", 7, 33), ("coco_panoptic", 1, 200), ("coco_instance", 1, 90)],
+)
+def test_read_label_map__categories_are_called_as_in_the_annotations(classes: str, first: int, last: int):
+    label_map = read_label_map(classes)
+    ids = label_map.label_space.category_ids
+    assert (ids[0], ids[-1]) == (first, last)
+    assert [label_map.raw_to_id[i] for i in ids] == list(range(label_map.label_space.num_classes))
+
+
 def test_gta5__classes_and_validation_are_those_of_cityscapes():
     gta, city = SPECS["gta5"], SPECS["cityscapes"]
     assert gta.label_map("train").label_space == city.label_map("val").label_space

@@ -22,9 +22,10 @@ def test_image_ids__are_those_in_the_names_where_all_have_one(stems: list[str], 
     assert image_ids(stems) == numbers
 
 
-def test_categories__have_the_ids_of_the_classes() -> None:
-    space = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True))
+@pytest.mark.parametrize(("given", "ids"), [((), (0, 1)), ((7, 26), (7, 26))])
+def test_categories__have_the_ids_of_the_data(given: tuple[int, ...], ids: tuple[int, ...]) -> None:
+    space = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True), given)
     assert categories(space) == [
-        {"id": 0, "name": "road", "isthing": 0, "color": [1, 2, 3]},
-        {"id": 1, "name": "car", "isthing": 1, "color": [4, 5, 6]},
+        {"id": ids[0], "name": "road", "isthing": 0, "color": [1, 2, 3]},
+        {"id": ids[1], "name": "car", "isthing": 1, "color": [4, 5, 6]},
     ]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # pycocotools' own
 
-_SPACE = LabelSpace(("person", "car"), ((200, 0, 0), (0, 0, 200)), (True, True))
+_SPACE = LabelSpace(("person", "car"), ((200, 0, 0), (0, 0, 200)), (True, True), (24, 26))
 _SIZE = (30, 53)  # a width that no byte ends at
 
 
@@ -88,7 +88,7 @@ def test_listing__pycocotools_reads_it(tmp_path: Path) -> None:
             listing.add(ImageEntry(number, f"{number}.jpg", str(number)), found)
         listing.finish()
     coco = _coco(tmp_path / "images.json")
-    assert {c["id"]: c["name"] for c in coco.loadCats(coco.getCatIds())} == {0: "person", 1: "car"}
+    assert {c["id"]: c["name"] for c in coco.loadCats(coco.getCatIds())} == {24: "person", 26: "car"}
     with contextlib.redirect_stdout(io.StringIO()):
         read = coco.loadRes(str(tmp_path / "instances.json"))
     assert sorted(read.getImgIds()) == [7, 9]
@@ -98,6 +98,7 @@ def test_listing__pycocotools_reads_it(tmp_path: Path) -> None:
         assert np.array_equal(read.annToMask(annotation), instance.mask)
         assert tuple(coco_masks.toBbox(annotation["segmentation"]).tolist()) == instance.bbox
         assert annotation["score"] == instance.score
+        assert annotation["category_id"] == (24, 26)[instance.class_id]
     results = json.loads((tmp_path / "instances.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "score", "segmentation", "bbox"}
     assert isinstance(results[0]["segmentation"]["counts"], str)

@@ -10,7 +10,12 @@ from PIL import Image
 from vfmseg.inference.panoptic import PanopticSegmentation, ids_as_colours
 from vfmseg.types import LabelSpace, PanopticMap
 
-_SPACE = LabelSpace(("road", "sky", "car"), ((200, 0, 0), (0, 0, 200), (0, 200, 0)), (False, False, True))
+_SPACE = LabelSpace(
+    names=("road", "sky", "car"),
+    colours=((200, 0, 0), (0, 0, 200), (0, 200, 0)),
+    is_thing=(False, False, True),
+    category_ids=(7, 23, 26),
+)
 
 
 def _found() -> PanopticSegmentation:
@@ -93,6 +98,7 @@ def test_save__files_are_what_cocos_format_says(tmp_path: Path) -> None:
     known = {segment["id"]: segment for segment in annotation["segments_info"]}
     assert set(np.unique(ids).tolist()) - {0} == set(known), "no id without an entry, no entry without pixels"
     names = {category["id"]: category["name"] for category in content["categories"]}
+    assert names == {7: "road", 23: "sky", 26: "car"}
     for number, segment in known.items():
         rows, columns = np.nonzero(ids == number)
         assert segment["area"] == len(rows)

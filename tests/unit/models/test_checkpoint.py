@@ -20,7 +20,7 @@ from vfmseg.models.checkpoint import (
 )
 from vfmseg.types import LabelSpace
 
-_SPACE = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True))
+_SPACE = LabelSpace(("road", "car"), ((1, 2, 3), (4, 5, 6)), (False, True), (7, 26))
 _HEADER = CheckpointHeader(
     {"seed": 3}, _SPACE, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), 7, {"val/miou": 0.5, "val/iou/car": None}
 )
