@@ -11,7 +11,6 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import CheckpointError, RecipeError
-from vfmseg.interop.tue_mps import is_tue_mps
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import (
@@ -24,11 +23,11 @@ from vfmseg.runs.assemble import (
 )
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import RECIPE_FILE, make_writable, write_json
-from vfmseg.runs.machine import build_trainer, settle_machine
+from vfmseg.runs.machine import build_trainer, memory_given_back, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
 from vfmseg.runs.resume import differences
-from vfmseg.runs.start_weights import build_published, refuse_without_recipe
+from vfmseg.runs.start_weights import build_published, is_published, refuse_without_recipe
 from vfmseg.tasks.base import Scores
 from vfmseg.training.callbacks.pictures import write_validation
 from vfmseg.training.callbacks.stopping import signals_given_back
@@ -49,6 +48,7 @@ class ValidationRun:
     """Flat row, as in result.json."""
 
 
+@memory_given_back()
 @signals_given_back()
 def validate(
     checkpoint: str | Path,
@@ -62,8 +62,8 @@ def validate(
     """Score a checkpoint on data, every image at its original size.
 
     Args:
-        checkpoint: a run folder (its best checkpoint), a checkpoint folder, a model file, or a file of the published
-            EoMT or benchmark (tue-mps).
+        checkpoint: a run folder (its best checkpoint), a checkpoint folder, a model file, a file of the published
+            EoMT or benchmark (tue-mps), or a folder or file of transformers' EoMT.
         recipe: whose data is used; by default the checkpoint's own recipe. The model is always the checkpoint's; only
             for a published file it is the recipe's.
         out: where to write ``result.json`` and ``validation.json``; nothing is written without it.
@@ -81,7 +81,7 @@ def validate(
             f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
         )
     file = find_model_file(checkpoint)
-    header = None if is_tue_mps(file) else read_header(file)
+    header = None if is_published(file) else read_header(file)
     if isinstance(recipe, LoadedRecipe):
         loaded = read_recipe(recipe.recipe, overrides, notes=recipe.notes) if overrides else recipe
     elif recipe is None:

@@ -1,5 +1,7 @@
 """What a recipe asks of the machine, and what it cannot have."""
 
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -59,3 +61,30 @@ def test_strategy__ddp_is_told_that_the_adapter_leaves_a_norm_without_gradient(
         {"decoder": decoder, "trainer.devices": devices, "trainer.accelerator": "cpu"}
     ).recipe
     assert _strategy(recipe, settle_machine(recipe, lambda message: None)) == strategy
+
+
+_TWO_RUNS = """
+import os
+from vfmseg.runs.machine import memory_given_back
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+before = resident()
+with memory_given_back():
+    blocks = [bytearray(100_000) for _ in range(2_000)]  # small enough for the heap, not for pages of their own
+    last = bytearray(100_000)  # what lives on above keeps the heap from shrinking
+    del blocks
+    kept = resident() - before
+print(kept, resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_given_back__leaves_only_what_lives() -> None:
+    out = subprocess.run([sys.executable, "-c", _TWO_RUNS], capture_output=True, text=True, check=True).stdout
+    freed, after = map(int, out.split())
+    if freed < 100_000_000:
+        pytest.skip("this allocator gives freed memory back by itself")
+    assert after < 20_000_000
