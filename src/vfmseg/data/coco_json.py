@@ -24,6 +24,8 @@ from vfmseg.types import Size
 
 MAX_ID: Final = (1 << 24) - 1
 """Segment ids are the colours of a PNG: red + 256 green + 65536 blue; 0 is no segment."""
+_MOST_PIXELS: Final = 1 << 31
+"""No image has that many: decoders refuse it, and run lengths could not count them."""
 
 T = TypeVar("T")
 
@@ -116,13 +118,15 @@ def read_panoptic(data: bytes, raw_to_id: Mapping[int, int], title: str) -> Entr
         parts = list(map(attrgetter("segments_info"), lists))
         ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
         segments = list(chain.from_iterable(parts))
-        ids, categories, is_crowd = (_column(segments, key) for key in ("id", "category_id", "iscrowd"))
+        ids, categories, is_crowd = (
+            _column(segments, key, title) for key in ("id", "category_id", "iscrowd")
+        )
         images = [image_of[item.image_id] for item in lists]
         entries = Entries(
             image_ids=[item.image_id for item in lists],
             image_files=[image.file_name for image in images],
             label_files=[item.file_name for item in lists],
-            sizes=_sizes(images),
+            sizes=_sizes(images, title),
             ends=ends,
             ids=np.zeros(0, np.uint32),
             classes=_classes(categories, raw_to_id, title),
@@ -152,13 +156,13 @@ def read_instances(data: bytes, raw_to_id: Mapping[int, int], title: str) -> Ent
         row_of_each = map(row_of.__getitem__, map(attrgetter("image_id"), instances))
         rows = np.fromiter(row_of_each, np.int64, len(instances))
         order = np.argsort(rows, kind="stable")
-        categories, is_crowd = _column(instances, "category_id"), _column(instances, "iscrowd")
+        categories, is_crowd = (_column(instances, key, title) for key in ("category_id", "iscrowd"))
         areas = np.fromiter(map(attrgetter("area"), instances), np.float64, len(instances))
         entries = Entries(
             image_ids=[image.id for image in images],
             image_files=[image.file_name for image in images],
             label_files=[],
-            sizes=_sizes(images),
+            sizes=_sizes(images, title),
             ends=np.cumsum(np.bincount(rows, minlength=len(images))),
             ids=np.zeros(0, np.uint32),
             classes=_classes(categories, raw_to_id, title)[order],
@@ -185,14 +189,24 @@ def _decode(data: bytes, kind: type[T], title: str, what: str) -> T:
         raise LabelError(f"{title} is no {what} JSON: {error}.") from error
 
 
-def _column(items: Sequence[Any], key: str) -> NDArray[np.int64]:
-    return np.fromiter(map(attrgetter(key), items), np.int64, len(items))
+def _column(items: Sequence[Any], key: str, title: str) -> NDArray[np.int64]:
+    try:
+        return np.fromiter(map(attrgetter(key), items), np.int64, len(items))
+    except OverflowError:
+        value = max((getattr(item, key) for item in items), key=abs)
+        raise LabelError(f"{title} has the {key} {value}, which is no 64-bit number. Correct it.") from None
 
 
-def _sizes(images: list[Any]) -> NDArray[np.int32]:
-    return np.stack([_column(images, side) for side in ("height", "width")], axis=1).astype(
-        np.int32
-    )  # (n, 2)
+def _sizes(images: list[Any], title: str) -> NDArray[np.int32]:
+    sizes = np.stack([_column(images, side, title) for side in ("height", "width")], axis=1)  # (n, 2)
+    beyond = np.flatnonzero(sizes.clip(0, _MOST_PIXELS).prod(1) >= _MOST_PIXELS)
+    if len(beyond):
+        row = int(beyond[0])
+        raise LabelError(
+            f"{title}: {images[row].file_name} is said to have a height of {sizes[row, 0]} and a width of "
+            f"{sizes[row, 1]} pixels, more than any image. Correct them in `images`."
+        )
+    return sizes.astype(np.int32)
 
 
 def _classes(categories: NDArray[np.int64], raw_to_id: Mapping[int, int], title: str) -> NDArray[np.uint8]:

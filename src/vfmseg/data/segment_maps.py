@@ -102,7 +102,7 @@ class CityscapesInstanceIds(FromMaps):
             raise LabelError(
                 f"{files.label_path(row)} is a colour image; instance ids are a 16-bit grey PNG."
             )
-        values, places = find_codes(raw.astype(np.uint32))
+        values, places = find_codes(raw.astype(np.uint32), files.label_path(row))
         is_single = values >= 1000
         labels = np.where(is_single, values // 1000, values).tolist()
         unknown = [int(v) for v, label in zip(values, labels, strict=True) if label not in self._raw_to_id]
@@ -151,7 +151,7 @@ class NumberedInstances(FromMaps):
         check_size(ids, numbers, name, title)
         if numbers.ndim != 2:
             raise LabelError(f"{title} is a colour image; instance numbers are a grey PNG of 8 or 16 bits.")
-        codes, places = find_codes(ids.astype(np.uint32) << 16 | numbers)
+        codes, places = find_codes(ids.astype(np.uint32) << 16 | numbers, title)
         classes, numbered = (codes >> 16).astype(np.int64), codes & 0xFFFF != 0
         is_thing = np.array([c != IGNORE_INDEX and self.label_space.is_thing[c] for c in classes])
         wrong = np.flatnonzero(numbered & ~is_thing & (classes != IGNORE_INDEX))

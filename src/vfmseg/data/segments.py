@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vfmseg.data.run_lengths import area_of, decode_mask, encode_mask
+from vfmseg.errors import LabelError
 from vfmseg.types import IGNORE_INDEX, LabelSpace, Size, Targets
 
 TASKS: Final = ("semantic", "panoptic", "instance")
@@ -150,14 +151,26 @@ def paint_segments(
     )
 
 
-def find_codes(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+def find_codes(codes: NDArray[np.uint32], title: str) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
     """Return the distinct codes of an image, ascending, and (H, W) the place of each pixel's code, from 1.
 
     Runs of equal codes are sorted instead of pixels, which are far more.
+
+    Args:
+        codes: (H, W) what stands for the segment of each pixel.
+        title: what messages call the file.
+
+    Raises:
+        LabelError: there are more than ``MAX_SEGMENTS``.
     """
     flat = codes.reshape(-1)  # (H * W,)
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     values, run_place = np.unique(flat[starts], return_inverse=True)
+    if len(values) > MAX_SEGMENTS:
+        raise LabelError(
+            f"{title} tells {len(values)} segments apart; {MAX_SEGMENTS} are possible. Is it an image of instance "
+            "numbers? Every object has one number in all of its pixels."
+        )
     places = np.repeat((run_place + 1).astype(np.uint16), np.diff(starts, append=len(flat)))
     return values, places.reshape(codes.shape)
 

@@ -30,6 +30,9 @@ _FEWEST_NUMBERS: Final = 6
 """x and y of three points."""
 _BEYOND_PX: Final = 0.5
 """How far a point may lie outside before it counts: tools write points on the border, and round."""
+_FARTHEST_PX: Final = 100_000.0
+"""How far outside a point is no outline any more. pycocotools walks along every edge, and from about 100,000,000 pixels
+on its counters overflow and end the process."""
 
 
 class _RunLengths(msgspec.Struct, gc=False):
@@ -110,7 +113,7 @@ class Shapes:
             outline = _OUTLINE.decode(self._table["outlines"][start:stop].data)
             if isinstance(outline, _RunLengths):
                 return _from_runs(outline, size)
-            polygons = _check_polygons(outline)
+            polygons = _check_polygons(outline, size)
         except (msgspec.MsgspecError, ValueError) as error:
             raise LabelError(
                 f"{self._title(row, files)}: annotation {item - first + 1} of this image has no usable "
@@ -172,7 +175,7 @@ def _from_runs(outline: _RunLengths, size: Size) -> bytes:
     return rle
 
 
-def _check_polygons(outline: list[list[float]]) -> list[NDArray[np.float64]]:
+def _check_polygons(outline: list[list[float]], size: Size) -> list[NDArray[np.float64]]:
     if not outline:
         raise ValueError("it is empty (a box alone is no mask)")
     for polygon in outline:
@@ -180,4 +183,13 @@ def _check_polygons(outline: list[list[float]]) -> list[NDArray[np.float64]]:
             raise ValueError(
                 f"a polygon has {len(polygon)} numbers; x and y of at least three points are needed"
             )
-    return [np.array(polygon, np.float64) for polygon in outline]
+    polygons = [np.array(polygon, np.float64) for polygon in outline]
+    for polygon in polygons:
+        outside = np.maximum(-polygon, polygon - np.resize(size[::-1], len(polygon)))  # x and y in turn
+        farthest = int(outside.argmax())
+        if not outside[farthest] <= _FARTHEST_PX:
+            x, y = polygon[farthest & ~1], polygon[farthest | 1]
+            raise ValueError(
+                f"a point of it lies at x {x:g}, y {y:g}, far outside the image of {size[0]} x {size[1]} (height x width)"
+            )
+    return polygons

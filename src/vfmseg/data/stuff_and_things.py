@@ -49,7 +49,7 @@ class StuffAndThingsImages(FromMaps):
                 f"{title} is grey; an instance label has the class in red and the number in green."
             )
         red, green = instances[..., 0].astype(np.uint32), instances[..., 1]
-        values, places = find_codes(np.where(green > 0, _THING | red << 8 | green, ids))
+        values, places = find_codes(np.where(green > 0, _THING | red << 8 | green, ids), title)
         class_of = np.full(256, -1, np.int64)
         for instance_id, class_id in _instance_classes(self._classes).items():
             class_of[instance_id] = class_id

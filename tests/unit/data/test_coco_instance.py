@@ -182,6 +182,9 @@ def test_coco__polygon_outside_the_image_is_cut_off_and_counted(
         ({"counts": [3072], "size": [64, 48]}, "its run lengths are for 64 x 48"),
         ({"counts": "~~", "size": [48, 64]}, "no compressed run lengths"),
         (None, "Expected `object | array`, got `null`"),
+        ([[0, 0, 1e9, 0, 0, 1e8]], "a point of it lies at x 1e+09, y 0, far outside the image of 48 x 64"),
+        ([[1, 1, 9, 9, 9, -2e5]], "a point of it lies at x 9, y -200000, far outside"),
+        ([[1, 1, 9, 9, 1e308, 3]], "a point of it lies at x 1e+308, y 3, far outside"),
     ],
 )
 def test_coco__outline_that_cannot_be_used(tmp_path: Path, outline: Any, text: str):
@@ -215,6 +218,14 @@ def test_coco__json_of_another_size_than_the_image(tmp_path: Path):
         (lambda c: c["annotations"][0].update(image_id=99), ("image_id 99, which `images` does not list",)),
         (lambda c: c["images"].append(c["images"][0]), ("lists the image", " twice")),
         (lambda c: c["images"][0].pop("width"), (".jpg has no height and width",)),
+        (
+            lambda c: c["images"][0].update(width=2**32 + 64),
+            (".jpg is said to have", "a width of 4294967360"),
+        ),
+        (
+            lambda c: c["annotations"][0].update(category_id=2**70),
+            ("the category_id 1180591620717411303424",),
+        ),
         (lambda c: c["annotations"][0].pop("segmentation"), ("missing required field `segmentation`",)),
     ],
 )

@@ -236,6 +236,10 @@ def test_coco__label_image_missing(tmp_path: Path):
             lambda c: c["annotations"][0]["segments_info"][0].update(id="7"),
             ("Expected `int`, got `str`", "[0].id"),
         ),
+        (
+            lambda c: c["annotations"][0]["segments_info"][0].update(id=1 << 70),
+            ("the id 1180591620717411303424, which is no 64-bit number",),
+        ),
         (lambda c: c["annotations"][0].update(image_id=99), ("image_id 99, which `images` does not list",)),
         (lambda c: c["annotations"].append(c["annotations"][0]), (" twice", "lists the image")),
         (lambda c: c.pop("images"), ("is no COCO panoptic JSON", "missing required field `images`")),

@@ -134,6 +134,15 @@ def test_numbers__image_of_void_alone_is_kept_or_left_out(tmp_path: Path):
     assert [s.reason for s in dataset.skipped] == ["its label has one single value"]
 
 
+def test_numbers__more_than_can_be_told_apart(tmp_path: Path):
+    numbers = np.arange(300 * 300).reshape(300, 300) % (1 << 16)
+    classes = np.repeat([1, 2], 150)[:, None].repeat(300, 1)  # 90,000 pairs of class and number
+    pack(own_files(classes, numbers), tmp_path, "folder")
+    dataset = open_dataset("folder", tmp_path, "train", task="panoptic")
+    with raises(LabelError, "instances/train/a.png", "tells 90000 segments apart", "65534 are possible"):
+        dataset[0]
+
+
 def test_numbers__on_stuff(tmp_path: Path):
     classes, numbers = squares()
     numbers[0, 0] = 5
