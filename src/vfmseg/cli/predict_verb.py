@@ -12,7 +12,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument(
         "checkpoint",
-        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark",
+        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark, or "
+        "what transformers saved of an EoMT",
     )
     parser.add_argument("inputs", nargs="+", help="images and folders")
     parser.add_argument(

@@ -15,7 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         nargs="?",
-        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark",
+        help="a run folder, a checkpoint folder, a model file, or with -c a file of the published EoMT or benchmark, or "
+        "what transformers saved of an EoMT",
     )
     parser.add_argument(
         "--ckpt_path", metavar="CHECKPOINT", help="the same, as the published programs have it"

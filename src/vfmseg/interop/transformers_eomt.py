@@ -102,32 +102,43 @@ def config_of(segmenter: Segmenter, label_space: LabelSpace) -> dict[str, Any]:
         segmenter: as for :func:`to_transformers`.
         label_space: its classes.
     """
-    encoder, decoder = _parts(segmenter)
-    is_dinov3 = isinstance(encoder.vit, Eva)
-    block = encoder.vit.blocks[0]
+    encoder, _ = _parts(segmenter)
     height, width = encoder.image_size
     if height != width:
         raise WeightsError(
             f"transformers' EoMT sees squares, but this model sees {height}x{width} pixels (height x width)"
         )
+    is_dinov3 = isinstance(encoder.vit, Eva)
+    kind = "EomtDinov3ForUniversalSegmentation" if is_dinov3 else "EomtForUniversalSegmentation"
+    return sizes_of(segmenter) | {
+        "architectures": [kind],
+        "image_size": height,
+        "id2label": dict(enumerate(label_space.names)),
+        "label2id": {name: number for number, name in enumerate(label_space.names)},
+    }
+
+
+def sizes_of(segmenter: Segmenter) -> dict[str, Any]:
+    """Return what ``config.json`` says of the network, whatever size its images have and its classes are called.
+
+    Raises:
+        WeightsError: as for :func:`to_transformers`.
+    """
+    encoder, decoder = _parts(segmenter)
+    is_dinov3 = isinstance(encoder.vit, Eva)
+    block = encoder.vit.blocks[0]
     hidden = block.mlp.fc2.in_features
     sizes: dict[str, Any] = {
         "model_type": "eomt_dinov3" if is_dinov3 else "eomt",
-        "architectures": [
-            "EomtDinov3ForUniversalSegmentation" if is_dinov3 else "EomtForUniversalSegmentation"
-        ],
         "hidden_size": encoder.embed_dim,
         "num_hidden_layers": encoder.num_blocks,
         "num_attention_heads": block.attn.num_heads,
-        "image_size": height,
         "patch_size": encoder.patch_size,
         "num_register_tokens": encoder.num_prefix_tokens - 1,
         "num_queries": len(decoder.queries),
         "num_blocks": decoder.num_blocks,
         "num_upscale_blocks": len(decoder.upscale),
         "layer_norm_eps": block.norm1.eps,
-        "id2label": dict(enumerate(label_space.names)),
-        "label2id": {name: number for number, name in enumerate(label_space.names)},
     }
     return sizes | (
         {"intermediate_size": hidden} if is_dinov3 else {"mlp_ratio": hidden // encoder.embed_dim}

@@ -114,7 +114,7 @@ def from_tue_mps(
         if short in _STATISTICS:
             _check_differences(short, tensor, are_differences)
             if not are_differences:
-                _check_statistics(short, tensor, segmenter)
+                refuse_other_statistics(_STATISTICS[short], tensor, segmenter)
             not_used.append(name)
         elif short == "attn_mask_probs" or short.startswith("criterion."):
             not_used.append(name)
@@ -166,12 +166,19 @@ def _check_differences(name: str, tensor: Tensor, are_differences: bool) -> None
         )
 
 
-def _check_statistics(name: str, tensor: Tensor, segmenter: Segmenter) -> None:
-    ours = getattr(segmenter.encoder, _STATISTICS[name]).flatten()
-    theirs = tensor.flatten().to(ours)
+def refuse_other_statistics(which: str, values: Tensor, segmenter: Segmenter) -> None:
+    """Raise WeightsError where pixels were normalised otherwise than the segmenter's encoder does.
+
+    Args:
+        which: ``mean`` or ``std``.
+        values: per channel, of pixels in [0, 1]; of any shape.
+        segmenter: what the weights are for.
+    """
+    ours = getattr(segmenter.encoder, which).flatten()
+    theirs = values.flatten().to(ours)
     if not torch.allclose(theirs, ours, atol=1e-3):
         raise WeightsError(
-            f"the file was trained on pixels with {_STATISTICS[name]} {theirs.tolist()}, but the encoder's own is "
+            f"the file was trained on pixels with {which} {theirs.tolist()}, but the encoder's own is "
             f"{ours.tolist()}; its predictions would be wrong. Copy the file's numbers into segmenter.encoder.mean "
             "and .std before loading it."
         )

@@ -8,12 +8,16 @@ from typing import Any
 
 from vfmseg.errors import RecipeError
 from vfmseg.inference.predictor import Predictor
-from vfmseg.interop.tue_mps import is_tue_mps
 from vfmseg.models.checkpoint import find_model_file, read_header
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import read_recipe
-from vfmseg.runs.start_weights import build_published, published_label_space, refuse_without_recipe
+from vfmseg.runs.start_weights import (
+    build_published,
+    is_published,
+    published_label_space,
+    refuse_without_recipe,
+)
 from vfmseg.runs.validate import model_recipe, restore
 from vfmseg.tasks.catalog import build_task
 
@@ -27,8 +31,8 @@ def load(
     """Load a trained model; what its ``predict`` returns depends on the task it was trained for.
 
     Args:
-        checkpoint: a run folder (its best checkpoint), a checkpoint folder, a model file, or a file of the published
-            EoMT or benchmark (tue-mps).
+        checkpoint: a run folder (its best checkpoint), a checkpoint folder, a model file, a file of the published
+            EoMT or benchmark (tue-mps), or a folder or file of transformers' EoMT.
         recipe: what a published file is of, such as ``configs/dinov2/coco/panoptic/eomt_large_640.yaml``; a checkpoint
             of a run knows it.
         device: such as ``cpu`` or ``cuda:1``; by default a GPU where there is one.
@@ -39,7 +43,7 @@ def load(
         ResourceError: the device is not there.
     """
     file = find_model_file(checkpoint)
-    if is_tue_mps(file):
+    if is_published(file):
         return _load_published(file, recipe, device)
     if recipe is not None:
         raise RecipeError(

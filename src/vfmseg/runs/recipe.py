@@ -216,7 +216,8 @@ class Recipe:
     trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
     """On what machine."""
     init_from: str = ""
-    """Checkpoint whose weights the run starts from; a class head of other classes is started anew, and said so."""
+    """Checkpoint whose weights the run starts from: of a run, of the published EoMT or benchmark (tue-mps), or of
+    transformers' EoMT. A class head of other classes is started anew, and said so."""
     load_class_head: bool = True
     """Take the class head from `init_from` where its classes are the data's."""
     delta_weights: bool = False

@@ -1,7 +1,8 @@
 """A checkpoint in, of a run of ours or of a published program, a segmenter with its weights out.
 
 Checkpoints of vfmseg say what they are of. Those of tue-mps (the published EoMT and benchmark) hold tensors and no more:
-the recipe must say what model they are of, and the data set what its classes are called.
+the recipe must say what model they are of, and the data set what its classes are called. Those of transformers' EoMT
+have their sizes and perhaps the names of classes beside them, but not the task.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from vfmseg.data.segment_spec import InstanceIds, StuffAndThings
 from vfmseg.data.segments import things_of
 from vfmseg.data.spec import read_label_map
 from vfmseg.errors import CheckpointError, RecipeError
-from vfmseg.interop.tue_mps import from_tue_mps, is_tue_mps, read_tue_mps
+from vfmseg.interop.transformers_eomt import from_transformers
+from vfmseg.interop.transformers_folder import (
+    first_other_name,
+    is_transformers_eomt,
+    read_transformers,
+    refuse_other_model,
+)
+from vfmseg.interop.tue_mps import Published, from_tue_mps, is_tue_mps, read_tue_mps
 from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.encoders.weights_report import collapse
 from vfmseg.models.segmenter import Segmenter
@@ -33,8 +41,8 @@ def start_from(segmenter: Segmenter, recipe: Recipe, label_space: LabelSpace, sa
         CheckpointError, WeightsError: no checkpoint there, or it does not fit.
     """
     file = find_model_file(recipe.init_from)
-    if is_tue_mps(file):
-        _load_published(segmenter, recipe, file, say, may_start_anew=True)
+    if is_published(file):
+        _load_published(segmenter, recipe, label_space, file, say, may_start_anew=True)
         return
     header, tensors = read_header(file), read_tensors(file)
     same = header.label_space.names == label_space.names
@@ -51,23 +59,28 @@ def build_published(recipe: Recipe, label_space: LabelSpace, file: Path, say: Sa
     Args:
         recipe: what the checkpoint is of.
         label_space: its classes; the file holds no names, only how many there are.
-        file: see :func:`is_tue_mps`.
+        file: see :func:`is_published`.
         say: where messages go.
 
     Raises:
         CheckpointError, WeightsError: it does not fit.
         RecipeError: it holds differences to weights that the recipe does not have.
     """
-    if not recipe.delta_weights:  # they come from the file
+    if not (recipe.delta_weights and is_tue_mps(file)):  # they come from the file
         recipe = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, weights="random"))
     segmenter = build_model(recipe, label_space.num_classes)
-    _load_published(segmenter, recipe, file, say, may_start_anew=False)
+    _load_published(segmenter, recipe, label_space, file, say, may_start_anew=False)
     return segmenter.eval()
+
+
+def is_published(file: Path) -> bool:
+    """Tell a checkpoint of another program that is read: of tue-mps, or of transformers' EoMT."""
+    return is_tue_mps(file) or is_transformers_eomt(file)
 
 
 def refuse_without_recipe(file: Path) -> None:
     """Raise CheckpointError where a published checkpoint is given without a recipe that says what it is of."""
-    if is_tue_mps(file):
+    if is_published(file):
         raise CheckpointError(
             f"{file} is not of vfmseg, so it does not say what model it holds. Give the recipe it was trained by, "
             "such as -c configs/dinov2/coco/panoptic/eomt_large_640.yaml; `vfmseg list recipes` shows them."
@@ -96,14 +109,15 @@ def published_label_space(recipe: Recipe) -> LabelSpace:
 
 
 def _load_published(
-    segmenter: Segmenter, recipe: Recipe, file: Path, say: Say, *, may_start_anew: bool
+    segmenter: Segmenter,
+    recipe: Recipe,
+    label_space: LabelSpace,
+    file: Path,
+    say: Say,
+    *,
+    may_start_anew: bool,
 ) -> None:
-    if recipe.delta_weights and recipe.encoder.weights == "random":
-        raise RecipeError(
-            f"{file} holds differences to pretrained weights (delta_weights is true), but encoder.weights is random. Set "
-            "encoder.weights to pretrained or to the file of the encoder's weights."
-        )
-    found = from_tue_mps(read_tue_mps(file), segmenter, are_differences=recipe.delta_weights)
+    found, their_names, program = _read_published(segmenter, recipe, file)
     tensors, own = found.tensors, segmenter.state_dict()
     layer = _class_layer(segmenter)
     theirs, ours = (_num_outputs(state, layer) for state in (tensors, own))
@@ -112,13 +126,42 @@ def _load_published(
             f"{file} has a class head of {theirs} outputs, {recipe.data.name} ({recipe.task}) needs {ours}. Give "
             "the recipe it was trained by, or fine-tune on this data first: vfmseg fit --init_from FILE."
         )
-    if may_start_anew and (theirs != ours or not recipe.load_class_head):
-        reason = f"it has {theirs} outputs, not {ours}" if theirs != ours else "as load_class_head is false"
+    reason = "" if recipe.load_class_head else "as load_class_head is false"
+    if theirs != ours:
+        reason = f"it has {theirs} outputs, not {ours}"
+    elif their_names and (other := first_other_name(their_names, label_space.names)) is not None:
+        reason = f"its class {other} is {their_names[other]!r}, the data's {label_space.names[other]!r}"
+        if not may_start_anew:
+            say(f"weights: {reason}; predictions have the data's names")
+    if may_start_anew and reason:
         tensors = _with_own_class_head(segmenter, tensors, file, reason, say)
     load_into(segmenter, tensors, source=file)
-    how = ", differences added to the encoder's weights" if recipe.delta_weights else ""
-    say(f"weights: {len(tensors)} tensors of {file}, of a published program{how}")
+    say(f"weights: {len(tensors)} tensors of {file}, {program}")
     say(f"weights: not used ({len(found.not_used)}): {collapse(found.not_used)}")
+
+
+def _read_published(
+    segmenter: Segmenter, recipe: Recipe, file: Path
+) -> tuple[Published, tuple[str, ...], str]:
+    """Return the tensors under our names, the names of the classes where they are known, and what the file is of."""
+    if is_transformers_eomt(file):
+        saved = read_transformers(file)
+        refuse_other_model(saved, segmenter, file)
+        whole = ", whole weights, so that delta_weights does not matter" if recipe.delta_weights else ""
+        known = "" if saved.settings else ", without a config.json that would say more than its shapes"
+        return (
+            from_transformers(saved.state, segmenter),
+            saved.names,
+            f"of transformers' EoMT{whole}{known}",
+        )
+    if recipe.delta_weights and recipe.encoder.weights == "random":
+        raise RecipeError(
+            f"{file} holds differences to pretrained weights (delta_weights is true), but encoder.weights is random. Set "
+            "encoder.weights to pretrained or to the file of the encoder's weights."
+        )
+    how = ", differences added to the encoder's weights" if recipe.delta_weights else ""
+    found = from_tue_mps(read_tue_mps(file), segmenter, are_differences=recipe.delta_weights)
+    return found, (), f"of a published program{how}"
 
 
 def _class_layer(segmenter: Segmenter) -> str:
