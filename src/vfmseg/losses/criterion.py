@@ -258,15 +258,16 @@ class MaskCriterion:
         cross = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(weights)
         total, weight = (cross * weights).sum(2), weights.sum(2)  # L B
         if self.average == "image":
-            return (total / weight).mean(1)
-        return total.sum(1) / _mean_over_processes(weight.sum(1))
+            return (total / _at_least_something(weight)).mean(1)
+        return total.sum(1) / _at_least_something(_mean_over_processes(weight.sum(1)))
 
     def _pair_weights(self, counts: list[int], image: Tensor) -> Tensor:
         """Return the weight of each pair in its layer's mask losses, of the shape of ``image``, (L, n)."""
         per_image = torch.tensor(counts, dtype=torch.float32, device=image.device)  # B
         if self.average == "image":
             return (1 / (per_image.clamp(min=1) * len(counts)))[image]
-        return (1 / _mean_over_processes(per_image.sum()).clamp(min=1)).expand(image.shape)
+        # Published code takes one mask a process at least; here fewer are exact, too, and only none at all is 1.
+        return (1 / _at_least_something(_mean_over_processes(per_image.sum()))).expand(image.shape)
 
 
 def _dice(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -274,6 +275,11 @@ def _dice(logits: Tensor, wanted: Tensor) -> Tensor:
     probability = logits.sigmoid()
     overlap = (probability * wanted).sum(1)
     return 1 - (2 * overlap + 1) / (probability.sum(1) + wanted.sum(1) + 1)
+
+
+def _at_least_something(weight: Tensor) -> Tensor:
+    """Return weights to divide by: 1 where nothing weighs anything, as without objects if no-object weighs 0."""
+    return torch.where(weight > 0, weight, 1.0)
 
 
 def _mean_over_processes(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +50,12 @@ class MaskLossSettings:
         return int(self.num_points * self.importance_ratio)
 
     def __post_init__(self) -> None:
+        for name in ("mask_weight", "dice_weight", "class_weight", "no_object_weight"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise RecipeError(
+                    f"{name} is {value}; allowed is a number of 0 or more. Published: {_PUBLISHED[name]}."
+                )
         if self.num_points < 1:
             raise RecipeError(f"num_points is {self.num_points}; allowed is 1 or more. Published: 12544.")
         if self.oversample_ratio < 1:
@@ -59,3 +66,6 @@ class MaskLossSettings:
             raise RecipeError(
                 f"importance_ratio is {self.importance_ratio}; allowed is 0 to 1. Published: 0.75."
             )
+
+
+_PUBLISHED = {"mask_weight": 5, "dice_weight": 5, "class_weight": 2, "no_object_weight": 0.1}

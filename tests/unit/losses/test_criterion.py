@@ -81,6 +81,11 @@ def test_criteria__refuse_an_unknown_average(build: Callable[..., object]) -> No
         ({"num_points": 0}, "num_points is 0; allowed is 1 or more. Published: 12544"),
         ({"oversample_ratio": 0.5}, "oversample_ratio is 0.5; allowed is 1 or more. Published: 3"),
         ({"importance_ratio": 1.5}, "importance_ratio is 1.5; allowed is 0 to 1. Published: 0.75"),
+        (
+            {"no_object_weight": -1.0},
+            r"no_object_weight is -1.0; allowed is a number of 0 or more. Published: 0\.1",
+        ),
+        ({"dice_weight": float("nan")}, "dice_weight is nan; allowed is a number of 0 or more. Published: 5"),
     ],
 )
 def test_mask_loss_settings__refuse_nonsense(wrong: dict[str, float], message: str) -> None:
@@ -163,6 +168,19 @@ def test_mask_criterion__no_targets_at_all(average: str) -> None:
         assert (c.grad != 0).any()
 
 
+@pytest.mark.parametrize("average", ["image", "batch"])
+def test_mask_criterion__nothing_that_weighs_anything_costs_nothing(average: str) -> None:
+    masks, classes, _ = batch(2)
+    empty = Targets(torch.full((36, 28), 255, dtype=torch.uint8))
+    free = MaskCriterion(
+        MaskLossSettings(num_points=48, no_object_weight=0), num_classes=CLASSES, average=average
+    )
+    loss, _ = free(output(masks, classes), (empty, empty))
+    loss.backward()
+    assert loss == 0
+    assert all((logits.grad == 0).all() for logits in masks + classes)
+
+
 def test_mask_criterion__predictions_gone_bad_are_counted() -> None:
     masks, classes, targets = batch(2)
     masks[1].data[0, 2] = float("nan")
@@ -241,23 +259,35 @@ def test_mask_criterion__refuses_labels_and_decoders_of_another_label_space() ->
         criterion(num_classes=9)(output(masks, classes), targets)
 
 
+SHARES = [(average, which) for average in ("image", "batch") for which in ("8 and 1", "0 and 1")]
+
+
+def of_counts(which: str) -> tuple[list[Tensor], list[Tensor], tuple[Targets, ...]]:
+    """Return a batch with so many segments in its first two images and in its last two."""
+    masks, classes, targets = batch()
+    none = Targets(torch.full((36, 28), 255, dtype=torch.uint8))
+    return masks, classes, targets if which == "8 and 1" else (none, none, *targets[2:])
+
+
 def _gradients_of_a_share(rank: int, rendezvous: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     share = slice(2 * rank, 2 * rank + 2)
-    for average in ("image", "batch"):
-        masks, classes, targets = batch()
+    for average, which in SHARES:
+        masks, classes, targets = of_counts(which)
         loss, _ = criterion(average)(output(masks, classes, share), targets[share])
-        torch.save(torch.autograd.grad(loss, masks + classes), os.path.join(folder, f"{average}{rank}.pt"))
+        torch.save(
+            torch.autograd.grad(loss, masks + classes), os.path.join(folder, f"{average}{which}{rank}")
+        )
     dist.destroy_process_group()
 
 
 def test_mask_criterion__two_processes_equal_one(tmp_path: Path) -> None:
     mp.spawn(_gradients_of_a_share, (str(tmp_path / "meet"), str(tmp_path)), nprocs=2)
-    for average in ("image", "batch"):
-        masks, classes, targets = batch()  # 8 segments on one process, 1 on the other
+    for average, which in SHARES:
+        masks, classes, targets = of_counts(which)
         loss, _ = criterion(average)(output(masks, classes), targets)
         expected = torch.autograd.grad(loss, masks + classes)
-        shares = [torch.load(tmp_path / f"{average}{rank}.pt") for rank in (0, 1)]
+        shares = [torch.load(tmp_path / f"{average}{which}{rank}") for rank in (0, 1)]
         for first, second, wanted in zip(*shares, expected, strict=True):
             torch.testing.assert_close((first + second) / 2, wanted, rtol=1e-4, atol=1e-7)
 
