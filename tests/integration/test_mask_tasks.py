@@ -49,7 +49,9 @@ def test_fit__eomt_learns_each_task(task: str, headline: str, tmp_path: Path) ->
     assert again.result[f"val/{headline}"] == pytest.approx(run.result[f"val/{headline}"], abs=1e-9)
 
 
-def test_fit__more_objects_than_queries_are_counted(tmp_path: Path) -> None:
+def test_fit__more_objects_than_queries_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     changed = recipe("panoptic")
     changed["decoder"] = {**_EOMT, "num_queries": 1}
     run = vfmseg.fit(changed, out=tmp_path / "run", **_QUIET)
@@ -59,6 +61,12 @@ def test_fit__more_objects_than_queries_are_counted(tmp_path: Path) -> None:
         if "train/loss" in row
     ]
     assert min(counts) > 0
+    (said,) = [text for text in caplog.messages if "segments a batch" in text]
+    assert said == (
+        f"step 1: {counts[0]:.4g} segments a batch were learned by no query, as their images have more segments than the "
+        "decoder has queries. Raise decoder.num_queries above the segments of an image; all are counted "
+        "(train/unmatched_segments in metrics.csv)."
+    )
 
 
 _STEPS = 18  # the two blocks are annealed from step 3 to 6 and from step 12 to 15

@@ -66,6 +66,15 @@ def _of_history(run: RunRecord, history: History) -> Iterator[Finding]:
     for column, (count, first) in history.not_finite.items():
         rows = _count(count, "row")
         yield Finding("warning", f"{column} was no number in {rows} of metrics.csv, first at step {first:,}")
+    left = [count for _, count in history.columns.get("train/unmatched_segments", ())]
+    if any(left):
+        queries = run.setting("decoder.num_queries")
+        now = "" if queries is None else f" (now {queries})"
+        yield Finding(
+            "warning",
+            f"{sum(left) / len(left):.3g} segments a batch, on average, were learned by no query, as their images have "
+            f"more segments than the decoder has queries: raise `decoder.num_queries`{now}.",
+        )
     waits = [share for _, share in history.columns.get("data_wait_share", ())]
     if waits and sum(waits) / len(waits) > _SLOW_LOADING:
         workers = run.setting("data.num_workers")

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from vfmseg.report.evaluation import evaluate
 from vfmseg.report.findings import find
@@ -91,6 +92,22 @@ def test_find__slow_loading(run_folder):
         "`data.num_workers` (now 3), or put the data "
         "on a faster disk."
     ) in texts(run_folder)
+
+
+def test_find__more_segments_than_queries(panoptic_folder):
+    recipe = yaml.safe_load((panoptic_folder / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["decoder"] = {"name": "eomt", "num_queries": 5}
+    (panoptic_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    for counts, said in (((0, 0), False), ((0, 3), True)):
+        rows = "".join(f"{step},{count}\n" for step, count in enumerate(counts))
+        (panoptic_folder / "metrics.csv").write_text(
+            f"step,train/unmatched_segments\n{rows}", encoding="utf-8"
+        )
+        text = (
+            "1.5 segments a batch, on average, were learned by no query, as their images have more segments than the "
+            "decoder has queries: raise `decoder.num_queries` (now 5)."
+        )
+        assert (text in texts(panoptic_folder)) == said
 
 
 def test_find__no_better_than_one_class_everywhere(run_folder):

@@ -19,6 +19,14 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, float | int | None]
 
+_WARNINGS = {
+    "train/nonfinite_costs": "the matcher met %.4g costs a batch that are no numbers, and left those pairs out. A lower "
+    "training.learning_rate or a training.gradient_clip helps; all are counted",
+    "train/unmatched_segments": "%.4g segments a batch were learned by no query, as their images have more segments than "
+    "the decoder has queries. Raise decoder.num_queries above the segments of an image; all are counted",
+}
+"""Column of metrics.csv -> what is said the first time it is not 0."""
+
 
 class History(StepCallback):
     """Writes ``metrics.csv`` (schema: step, time_s, then what was logged) and feeds Lightning's loggers.
@@ -48,7 +56,7 @@ class History(StepCallback):
         self._started = 0.0
         self._evaluating = 0.0
         self._columns: list[str] = []
-        self._warned_of_costs = False
+        self._warned_of: set[str] = set()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the rows of the run that is resumed, and start the clocks."""
@@ -86,14 +94,11 @@ class History(StepCallback):
         steps = step - self._window_step
         self.train_seconds += elapsed
         losses = {f"train/{key}": value for key, value in module.mean_train_loss().items()}
-        lost = losses.get("train/nonfinite_costs", 0.0)
-        if lost and not self._warned_of_costs:
-            self._warned_of_costs = True
-            logger.warning(
-                "step %d: the matcher met costs that are no numbers and left those pairs out; metrics.csv counts "
-                "them (train/nonfinite_costs). A lower training.learning_rate or a gradient_clip helps.",
-                step,
-            )
+        for column, warning in _WARNINGS.items():
+            count = losses.get(column, 0.0)
+            if count and column not in self._warned_of:
+                self._warned_of.add(column)
+                logger.warning(f"step %d: {warning} (%s in metrics.csv).", step, count, column)
         rates: dict[str, float] = {}
         for group in trainer.optimizers[0].param_groups:
             name = "encoder" if group["name"].startswith("encoder") else group["name"]
