@@ -1,7 +1,7 @@
 """vfmseg: fine-tune, benchmark and run image segmentation on any vision foundation model.
 
-The same words as on the command line: :func:`load`, :func:`fit`, :func:`validate`, :func:`build`. Nothing
-heavy is imported until one of them is asked for.
+The same words as on the command line: :func:`load`, :func:`fit`, :func:`validate`, :func:`predict`, :func:`build`.
+Nothing heavy is imported until one of them is asked for.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from vfmseg.models.build import build
     from vfmseg.runs.fit import fit
     from vfmseg.runs.load import load
+    from vfmseg.runs.predict import predict
     from vfmseg.runs.validate import validate
 
-__all__ = ["build", "fit", "load", "validate"]
+__all__ = ["build", "fit", "load", "predict", "validate"]
 
 _HOMES = {
     "build": "vfmseg.models.build",
     "fit": "vfmseg.runs.fit",
     "load": "vfmseg.runs.load",
+    "predict": "vfmseg.runs.predict",
     "validate": "vfmseg.runs.validate",
 }
 

@@ -96,6 +96,24 @@ def test_public_names__exist_and_are_documented() -> None:
         assert name in dir(vfmseg)
 
 
+def test_public_names__are_those_that_were_promised() -> None:
+    assert set(vfmseg.__all__) == {"build", "fit", "load", "predict", "validate"}
+
+
+def test_public_names__of_results_are_those_that_were_promised() -> None:
+    from vfmseg.inference.instance import InstanceSegmentation
+    from vfmseg.inference.panoptic import PanopticSegmentation
+    from vfmseg.inference.semantic import SemanticSegmentation
+
+    for kind, own in (
+        (SemanticSegmentation, {"semantic", "confidence", "shares"}),
+        (PanopticSegmentation, {"segments", "segments_info", "semantic"}),
+        (InstanceSegmentation, {"instances"}),
+    ):
+        known = {name for name in (*dir(kind), *kind.__dataclass_fields__) if not name.startswith("_")}
+        assert known >= own | {"image", "names", "size", "label_space", "plot", "save"}, kind
+
+
 def test_public_names__others_are_refused() -> None:
     with pytest.raises(AttributeError, match="module 'vfmseg' has no attribute 'fitt'"):
         vfmseg.fitt  # noqa: B018

@@ -205,6 +205,32 @@ def test_predict__predictions_are_no_images_to_predict(
         assert predict_files(model, [photos], photos, overwrite=True).num_written == 3
 
 
+def test_predict__in_python_is_the_verb(runs: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"with_overlay": False, "min_score": 0.2}
+    done = vfmseg.predict(runs["instance"], photos, out=tmp_path / "a", device="cpu", **options)
+    assert (done.folder, done.num_written, done.failed) == (tmp_path / "a", 3, {})
+    model = vfmseg.load(runs["instance"], device="cpu")
+    vfmseg.predict(model, [photos / "a b.png", photos / "sub"], out=tmp_path / "b", **options)
+    stems = [Path(one["image"]).stem for one in _read(tmp_path / "b" / "predictions.json")["predictions"]]
+    assert stems == ["a b", "c"]
+    words = ["predict", str(runs["instance"]), str(photos), "--out", str(tmp_path / "c")]
+    assert main([*words, "--no_overlay", "--min_score", "0.2", "--device", "cpu"]) == 0
+    for name in ("instances.json", "images.json", "predictions.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+
+
+def test_predict__what_loads_a_checkpoint_is_not_for_a_loaded_model(
+    runs: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    with raises(RecipeError, "this model is loaded: leave them out"):
+        vfmseg.predict(vfmseg.load(runs["instance"]), photos, out=tmp_path / "out", device="cpu")
+
+
+def test_predict__missing_images_are_found_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with raises(DataError, "There is no file or folder"):
+        vfmseg.predict(tmp_path / "no run", [tmp_path / "nowhere"], out=tmp_path / "out")
+
+
 def test_predict__files_that_are_not_there_are_said(runs: dict[str, Path], tmp_path: Path) -> None:
     with raises(DataError, "There is no file or folder"):
         predict_files(vfmseg.load(runs["panoptic"]), [tmp_path / "nowhere"], tmp_path / "out")

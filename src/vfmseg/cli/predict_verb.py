@@ -48,15 +48,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Predict; exit code 1 where some images could not be read."""
-    from vfmseg.inference.image_files import find_images
-    from vfmseg.runs.load import load
-    from vfmseg.runs.predict import predict_files
+    from vfmseg.runs.predict import predict
 
-    files = find_images(options.inputs, out=options.out)
-    done = predict_files(
-        load(options.checkpoint, options.config, device=options.device),
-        files,
-        options.out,
+    done = predict(
+        options.checkpoint,
+        options.inputs,
+        out=options.out,
+        recipe=options.config,
+        device=options.device,
         confidence=False if options.no_confidence else None,
         with_overlay=not options.no_overlay,
         tiling=options.tiling,
@@ -64,7 +63,8 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         overwrite=options.overwrite,
         progress=sys.stderr.isatty(),
     )
-    print(f"{done.num_written} of {len(files)} images predicted into {done.folder}")
+    asked = done.num_written + len(done.failed)
+    print(f"{done.num_written} of {asked} images predicted into {done.folder}")
     for name, reason in done.failed.items():
         print(f"vfmseg: not predicted: {name}: {reason}", file=sys.stderr)
     return 1 if done.failed else 0

@@ -1,11 +1,12 @@
-"""A model and image files in, a folder of their predictions out."""
+"""A checkpoint or model and image files in, a folder of their predictions out."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,6 +18,8 @@ from vfmseg.inference.output_files import Spool, write_spooled, writing_into
 from vfmseg.inference.predictor import Predictor, Tiling
 from vfmseg.inference.result import ImageEntry
 from vfmseg.runs.folder import make_writable
+from vfmseg.runs.load import load
+from vfmseg.runs.recipe import Recipe
 
 
 @dataclass
@@ -28,6 +31,62 @@ class PredictedFiles:
     """Images predicted; ``predictions.json`` lists them."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image to what was wrong with it."""
+
+
+def predict(
+    checkpoint: str | Path | Predictor,
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    device: str | None = None,
+    confidence: bool | None = None,
+    with_overlay: bool = True,
+    tiling: Tiling = "auto",
+    min_score: float | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> PredictedFiles:
+    """Predict images and folders with a checkpoint, as ``vfmseg predict`` does.
+
+    Args:
+        checkpoint: what :func:`vfmseg.load` takes, or the model that it gave.
+        inputs: an image, a folder (searched to the bottom), or several of them.
+        out: made where it is missing.
+        recipe: see :func:`vfmseg.load`.
+        device: see :func:`vfmseg.load`.
+        confidence: see :func:`predict_files`, as for all that follow.
+        with_overlay: also write overlays.
+        tiling: how images larger than the model's view are cut.
+        min_score: score from which on overlays show instances.
+        overwrite: replace predictions that are there.
+        progress: show a bar.
+
+    Raises:
+        RecipeError: also where a recipe or device is given for a model that is loaded already.
+        VfmsegError: as :func:`vfmseg.load` and :func:`predict_files`.
+    """
+    given = [inputs] if isinstance(inputs, str | Path) else inputs
+    files = find_images(given, out=out)
+    if isinstance(checkpoint, Predictor):
+        if recipe is not None or device is not None:
+            raise RecipeError(
+                "recipe and device are for loading a checkpoint, but this model is loaded: leave them out."
+            )
+        model = checkpoint
+    else:
+        model = load(checkpoint, recipe, device=device)
+    return predict_files(
+        model,
+        files,
+        out,
+        confidence=confidence,
+        with_overlay=with_overlay,
+        tiling=tiling,
+        min_score=min_score,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 def predict_files(
