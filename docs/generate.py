@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, SAID
+from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, REFUSED, SAID
 from vfmseg.cli.program import VERBS, Parser
 from vfmseg.runs.recipe_reader import keys
 
@@ -100,6 +100,7 @@ def _command_line() -> str:
     parts += ["", RECIPE_KEYS, "| published option | here |\n|---|---|"]
     parts += [f"| `--{name}` | {_cell(meaning)} |" for name, (meaning, _) in ALIASES.items()]
     parts += [f"| `--{name}` | {_cell(meaning)} |" for name, meaning in SAID.items()]
+    parts += [f"| `--{name}` | refused: {_cell(meaning)} |" for name, meaning in REFUSED.items()]
     return "\n".join(parts) + "\n"
 
 

@@ -58,7 +58,7 @@ def parse(words: list[str], *, trains: bool = True) -> tuple[dict[str, Any], tup
 def _keys_help() -> str:
     import textwrap
 
-    from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, SAID
+    from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, REFUSED, SAID
     from vfmseg.runs.recipe_reader import keys
 
     lines = ["recipe keys, each an option (--training.steps 100):"]
@@ -73,4 +73,5 @@ def _keys_help() -> str:
     lines += ["", "options of the published programs and what they mean here:"]
     lines += [f"  --{name}: {meaning}" for name, (meaning, _) in ALIASES.items()]
     lines += [f"  --{name}: {meaning}" for name, meaning in SAID.items()]
+    lines += [f"  --{name}: refused; {meaning}" for name, meaning in REFUSED.items()]
     return "\n".join(lines)

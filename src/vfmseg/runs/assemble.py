@@ -151,7 +151,9 @@ def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Cri
     average = recipe.training.loss_average
     if isinstance(recipe.decoder, LinearRecipe):
         return PixelCriterion(class_weights=_class_weights(recipe, train, say), average=average)
-    settings = MaskLossSettings(num_points=recipe.training.mask_points)
+    settings = MaskLossSettings(
+        num_points=recipe.training.mask_points, no_object_weight=recipe.training.no_object_weight
+    )
     return MaskCriterion(settings, num_classes=train.label_space.num_classes, average=average)
 
 

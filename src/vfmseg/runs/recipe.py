@@ -155,6 +155,8 @@ class TrainingRecipe:
     pixel or mask of a micro-batch does."""
     mask_points: PositiveInt = 12544
     """Points at which a mask decoder's masks are compared with true ones; fewer are quicker, for small images enough."""
+    no_object_weight: NonNegativeFloat = 0.1
+    """Weight of a query without an object in a mask decoder's class loss; a query with one weighs 1."""
     class_weights: Literal["none", "auto"] | list[PositiveFloat] = "none"
     """`auto`: rare classes weigh more (1/√share, seen on training labels); or one weight a class. Linear decoder only."""
     ema: Fraction = 0.0

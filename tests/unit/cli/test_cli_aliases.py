@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from vfmseg.cli.aliases import ALIASES, MASKED_ATTENTION, RANDOM_WEIGHTS, RUN_NAME, SAID, set_aside, translate
+from vfmseg.cli.aliases import (
+    ALIASES,
+    MASKED_ATTENTION,
+    RANDOM_WEIGHTS,
+    REFUSED,
+    RUN_NAME,
+    SAID,
+    set_aside,
+    translate,
+)
 from vfmseg.errors import RecipeError
 from vfmseg.runs.recipe_reader import keys, read_recipe
 
@@ -30,11 +39,24 @@ MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
         "vit_large_patch14_reg4_dinov2",
         {"encoder.name": "vit_large_patch14_reg4_dinov2"},
     ),
+    ("model.network.encoder.init_args.ckpt_path", "a.pth", {"encoder.weights": "a.pth"}),
+    ("model.network.num_q", 100, {"decoder.num_queries": 100}),
+    ("model.network.num_blocks", 3, {"decoder.num_blocks": 3}),
+    ("model.attn_mask_annealing_enabled", True, {"decoder.masks": "annealed"}),
+    ("model.attn_mask_annealing_enabled", False, {"decoder.masks": "always"}),
+    ("model.attn_mask_annealing_start_steps", [1, 3], {"decoder.anneal_start": [1, 3]}),
+    ("model.attn_mask_annealing_end_steps", [3, 5], {"decoder.anneal_end": [3, 5]}),
+    ("model.num_points", 64, {"training.mask_points": 64}),
+    ("model.no_object_coefficient", 0.2, {"training.no_object_weight": 0.2}),
+    ("model.llrd", 0.8, {"training.layer_decay": 0.8}),
+    ("model.warmup_steps", [500, 1000], {"training.warmup": 500, "training.encoder_warmup": 1000}),
     ("model.lr", 1e-4, {"training.learning_rate": 1e-4}),
     ("model.weight_decay", 0.05, {"training.weight_decay": 0.05}),
     ("model.lr_multiplier_encoder", 0.1, {"training.encoder_lr_factor": 0.1}),
     ("model.poly_lr_decay_power", 0.9, {"training.poly_power": 0.9}),
     ("data.root", "/data", {"data.path": "/data"}),
+    ("data.img_size", [640, 640], {"encoder.image_size": [640, 640]}),
+    ("data.check_empty_targets", True, {"data.skip_constant_labels": True}),
     ("trainer.max_steps", 10, {"training.steps": 10}),
     ("trainer.precision", "32-true", {"training.precision": "32-true"}),
     ("trainer.gradient_clip_val", 1.0, {"training.gradient_clip": 1.0}),
@@ -48,6 +70,9 @@ def test_alias__means_what_the_table_says_and_makes_a_recipe(
     name: str, value: Any, meant: dict[str, Any]
 ) -> None:
     assert translate({name: value}) == meant
+    if any(key.startswith("decoder.") for key in meant):
+        span = {"decoder.anneal_start": [0, 1], "decoder.anneal_end": [4, 5]}
+        meant = {"decoder.name": "eomt", **(span if "anneal" in name else {}), **meant}
     read_recipe(meant)
 
 
@@ -57,7 +82,7 @@ def test_aliases__every_entry_is_tested_and_described() -> None:
 
 
 def test_aliases__none_hides_a_recipe_key() -> None:
-    assert {*ALIASES, *SAID}.isdisjoint(keys())
+    assert {*ALIASES, *SAID, *REFUSED}.isdisjoint(keys())
     assert RANDOM_WEIGHTS not in keys()
 
 
@@ -69,7 +94,29 @@ def test_translate__recipe_keys_pass_unchanged_and_win() -> None:
 
 
 def test_translate__unknown_options_are_left_for_the_reader_to_refuse() -> None:
-    assert translate({"model.networks": 1}) == {"model.networks": 1}
+    assert translate({"trainer.device": 1}) == {"trainer.device": 1}
+
+
+def test_translate__published_options_that_are_not_taken_are_all_named_with_what_is_there_instead() -> None:
+    with pytest.raises(RecipeError) as caught:
+        translate({"model.llrds": 1, "seed": 1, **dict.fromkeys(REFUSED, 4)})
+    said = str(caught.value).splitlines()
+    assert len(said) == len(REFUSED) + 3
+    assert (
+        "  - --trainer.accumulate_grad_batches: follows from training.effective_batch_size: as many"
+        in said[2]
+    )
+    assert said[-2].endswith(
+        "--model.llrds: no option of the published programs that is known here. Did you mean model.llrd, model.lr, "
+        "model.poly_lr_decay_power?"
+    )
+    assert "fit --help" in said[-1]
+
+
+@pytest.mark.parametrize("value", [500, [500], [1, 2, 3], "x"])
+def test_warmup__of_two_stages_needs_two_numbers(value: Any) -> None:
+    with pytest.raises(RecipeError, match=r"--model\.warmup_steps .*: two numbers are wanted.*\[500,1000\]"):
+        translate({"model.warmup_steps": value})
 
 
 @pytest.mark.parametrize("rest", [{}, {"model.network.ckpt_path": "a.pth"}, {"encoder.weights": "b.pth"}])
@@ -101,6 +148,13 @@ def test_switches__take_no_other_word(name: str) -> None:
             "masks never",
         ),
         ({RUN_NAME: "mine"}, True, {}, "mine: names the run's folder"),
+        (
+            {"model.load_ckpt_class_head": False},
+            False,
+            {},
+            "of no effect here: a validation needs the checkpoint's",
+        ),
+        ({"load_class_head": False}, False, {}, "of no effect here: a validation needs the checkpoint's"),
     ],
 )
 def test_set_aside__says_what_was_made_of_options_that_are_no_recipe_keys(
