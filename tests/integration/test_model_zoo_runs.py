@@ -35,9 +35,6 @@ def test_there_are_all() -> None:
     assert len(_ZOO) == 24 + 6
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*no labelled pixel"
-)  # the tiny COCO has an image with nothing but a crowd
 @pytest.mark.parametrize("path", _ZOO)
 def test_recipe__trains_two_steps_and_validates(
     path: str, archives: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -116,7 +116,8 @@ class TrainTransform:
         """Return a new, augmented sample of ``settings.size``; ``sample`` is left as it is.
 
         While a crop shows no labelled pixel, ``settings.redraw`` is drawn again. After ``MAX_CROP_DRAWS``
-        draws, or at once where the whole image is unlabelled, the crop is kept and a warning names the image.
+        draws, or at once where the whole image is unlabelled, the crop is kept and a warning names the image;
+        none for an image without segments where segments are the target, as it teaches that there is nothing.
 
         Args:
             sample: image and id map of one size.
@@ -138,7 +139,8 @@ def draw_plan(settings: Augmentation, sample: Sample, rng: np.random.Generator) 
         rng: source of all randomness.
     """
     plan = _draw_view(settings, rng)
-    attempts = MAX_CROP_DRAWS if _shows_label(sample.targets, slice(None), slice(None)) else 1
+    is_labelled = _shows_label(sample.targets, slice(None), slice(None))
+    attempts = MAX_CROP_DRAWS if is_labelled else 1
     for attempt in range(attempts):
         if attempt and settings.redraw == "all":
             plan = _draw_view(settings, rng)
@@ -150,6 +152,8 @@ def draw_plan(settings: Augmentation, sample: Sample, rng: np.random.Generator) 
         # A sparse look usually finds a label, and then the full one is not needed.
         if any(_shows_label(sample.targets, rows[::step, None], columns[::step]) for step in (8, 1)):
             return plan
+    if not is_labelled and sample.targets.segment_classes is not None:
+        return plan
     warnings.warn(
         f"{sample.name}: no labelled pixel in {attempts} random crop(s), so this crop teaches nothing. "
         "If that is many images, look at their labels with `vfmseg check-data`.",

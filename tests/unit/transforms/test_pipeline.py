@@ -185,10 +185,20 @@ def test_train_transform__bounded_where_the_resize_loses_the_only_label():
         transform(sample, np.random.default_rng(0))
 
 
-def test_train_transform__a_crowd_is_no_label():
+@pytest.mark.parametrize("what", ["a crowd", "nothing"])
+def test_train_transform__image_without_segments_teaches_that_there_are_none(what):
+    sample = one_labelled_pixel(crowd=True)
+    if what == "nothing":
+        void = torch.full_like(sample.targets.id_map, IGNORE_INDEX)
+        sample = replace(sample, targets=Targets(void, torch.zeros(0, dtype=torch.int64)))
     transform = TrainTransform(Augmentation(size=(32, 32)))
-    with pytest.warns(UserWarning, match="no labelled pixel in 1 random crop"):
-        transform(one_labelled_pixel(crowd=True), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert transform(sample, rng).targets.id_map.shape == (32, 32)
+    once = np.random.default_rng(0)
+    transform(noisy((64, 64)), once)
+    assert rng.random() == once.random()  # no crop was drawn again: a crowd is no label
 
 
 def test_train_transform__other_label_size():
