@@ -16,6 +16,8 @@ from support.tiny import tiny_recipe
 from vfmseg.errors import CheckpointError, RecipeError, ResourceError, VfmsegError
 from vfmseg.models.checkpoint import read_header, read_tensors
 from vfmseg.training.callbacks.history import read_rows
+from vfmseg.training.module import SegmentationModule
+from vfmseg.types import Batch
 
 _QUIET = {"say": lambda message: None}
 
@@ -327,6 +329,35 @@ def test_fit__diverging_loss_is_an_error_and_saves_nothing_broken(tmp_path: Path
     recipe = tiny_recipe(training={"learning_rate": 1e30, "steps": 8, "encoder_lr_factor": 1.0})
     with pytest.raises(VfmsegError, match=r"The loss is (nan|inf) at step"):
         vfmseg.fit(recipe, out=tmp_path / "nan", **_QUIET)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (1.0, r"The loss is nan at step 2 "),
+        (float("nan"), r"32 of 32 weights are no longer numbers \(first: .*\) at step 2"),
+    ],
+)
+def test_fit__diverged_weights_are_neither_scored_nor_saved(
+    weights: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SegmentationModule.training_step
+
+    def diverge(module: SegmentationModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if module.global_step == 1:
+            with torch.no_grad():
+                next(module.segmenter.parameters()).mul_(weights)
+        loss = real(module, batch, batch_idx)
+        if module.global_step == 1:  # the loss is told at the next log, long after the validation at step 2
+            module.train_losses[-1]["loss"] = torch.tensor(float("nan") if weights == 1 else 1.0)
+        return loss
+
+    monkeypatch.setattr(SegmentationModule, "training_step", diverge)
+    recipe = tiny_recipe(training={"steps": 4, "checkpoint_every": 4}, trainer={"log_every_n_steps": 100})
+    with pytest.raises(VfmsegError, match=said):
+        vfmseg.fit(recipe, out=tmp_path / "run", **_QUIET)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run" / "predictions").exists()
 
 
 def test_fit__no_gpu_is_said_before_anything_is_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import numpy as np
@@ -77,7 +77,7 @@ class Validation:
 
 
 class DivergedError(VfmsegError):
-    """The loss is no longer a number."""
+    """The loss, or a weight, is no longer a number."""
 
 
 class SegmentationModule(pl.LightningModule):
@@ -156,21 +156,33 @@ class SegmentationModule(pl.LightningModule):
         return means
 
     def refuse_if_diverged(self) -> None:
-        """Raise DivergedError if the last loss is not finite; asked before weights are saved."""
+        """Raise DivergedError if the last loss or a weight is not finite; asked before weights are scored or saved."""
         if self.train_losses:
             self._refuse_if_diverged(float(self.train_losses[-1]["loss"]))
+        names, weights = zip(*self.segmenter.named_parameters(), strict=True)
+        # A sum is finite if all its parts are.
+        sums = torch.stack([weight.detach().sum(dtype=torch.float32) for weight in weights])
+        wrong = [
+            name for name, is_finite in zip(names, sums.isfinite().tolist(), strict=True) if not is_finite
+        ]
+        if wrong:
+            self._refuse(f"{len(wrong)} of {len(names)} weights are no longer numbers (first: {wrong[0]})")
 
     def _refuse_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"The loss is {loss} at step {self.global_step} (last images: "
-                f"{', '.join(self.last_batch_names[:4])}). Nothing was saved since it diverged: resume from the last "
-                "checkpoint with a lower training.learning_rate, a training.warmup such as 0.05, or "
-                "training.precision=bf16-mixed."
-            )
+            self._refuse(f"The loss is {loss}")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DivergedError(
+            f"{what} at step {self.global_step} (last images: {', '.join(self.last_batch_names[:4])}). Nothing was "
+            "saved since training diverged: resume from the last checkpoint with a lower training.learning_rate, a "
+            "training.warmup such as 0.05, or training.precision=bf16-mixed."
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Start counting from zero."""
+        if self.trainer.state.fn == "fit":
+            self.refuse_if_diverged()
         self._metric = self.task.metric(self.label_space, self.device)
         now = self.masks.probabilities(self.global_step)
         differs = self.trainer.state.fn == "fit" and now != self.masks.inference
