@@ -229,7 +229,7 @@ def test_everything_wrong_in_a_recipe_at_once(wrong: _Wrong) -> None:
 def test_recipe_that_is_no_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "odd.yaml").write_text("a: [1, 2")
     assert main(["fit", "-c", str(tmp_path / "odd.yaml")]) == 2
-    assert "is not readable YAML" in capsys.readouterr().err
+    assert "is not YAML" in capsys.readouterr().err
 
 
 def test_predict__corrupt_image_does_not_end_the_work(

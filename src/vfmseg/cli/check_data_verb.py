@@ -124,7 +124,7 @@ def is_recipe(source: str) -> bool:
     from vfmseg.data.description import KEYS
     from vfmseg.data.folder_plan import YAML_ENDINGS
     from vfmseg.data.source import read_text
-    from vfmseg.data.spec import load_yaml
+    from vfmseg.data.yaml_text import load_yaml
     from vfmseg.errors import RecipeError
     from vfmseg.runs.recipe import Recipe
     from vfmseg.runs.recipe_reader import find_recipe

@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vfmseg.data.spec import MAX_CLASSES, LabelMap, load_yaml
+from vfmseg.data.spec import MAX_CLASSES, LabelMap
+from vfmseg.data.yaml_text import load_yaml
 from vfmseg.errors import DataError, nearest
 from vfmseg.types import IGNORE_INDEX, LabelSpace
 

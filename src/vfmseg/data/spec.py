@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vfmseg.data.yaml_text import load_yaml
 from vfmseg.errors import DataError, nearest
 from vfmseg.types import IGNORE_INDEX, LabelSpace
 
@@ -150,41 +151,3 @@ def format_ranges(values: list[int]) -> str:
         else:
             runs.append([value, value])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def load_yaml(text: str, title: str) -> Any:
-    """Parse YAML.
-
-    Raises:
-        DataError: it is not YAML, holds a value that cannot be, or a key twice; the message says where.
-    """
-    import yaml  # waits until a class file is needed: `--help` and `list` do not pay for it
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        twice = _repeated_key(yaml.compose(text, Loader=loader))
-        if twice:
-            raise DataError(f"{title}: {twice}, and only the last would count. Remove the others.")
-        return yaml.load(text, Loader=loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-02-30
-        raise DataError(f"{title} is not YAML: {error}") from error
-
-
-def _repeated_key(top: Any) -> str:
-    """Return where a composed YAML document has a key twice, or an empty string."""
-    pending: list[Any] = [top]
-    seen: set[int] = set()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
-            continue
-        seen.add(id(node))
-        keys: set[tuple[str, str]] = set()
-        for item in node.value:
-            key, value = item if isinstance(item, tuple) else (None, item)
-            pending.append(value)
-            if key is not None and isinstance(key.value, str):
-                if (key.tag, key.value) in keys:
-                    return f"the key {key.value} stands there again in line {key.start_mark.line + 1}"
-                keys.add((key.tag, key.value))
-    return ""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vfmseg.data.annotations import LabelTable
 from vfmseg.data.segment_maps import FromMaps, InstancePixels, check_size
 from vfmseg.data.segments import LabelFiles, find_codes, paint_segments
-from vfmseg.data.spec import CLASSES_FOLDER, LabelMap, load_yaml
+from vfmseg.data.spec import CLASSES_FOLDER, LabelMap
+from vfmseg.data.yaml_text import load_yaml
 from vfmseg.errors import LabelError
 from vfmseg.types import Targets
 

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from vfmseg.errors import RecipeError, nearest
+from vfmseg.data.yaml_text import load_yaml
+from vfmseg.errors import DataError, RecipeError, nearest
 from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, contradictions
 
@@ -172,9 +173,11 @@ def _field_documentation(source: str) -> dict[str, str]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date such as 2026-13-01
-        raise RecipeError(f"{path} is not readable YAML: {error}") from None
+        tree = load_yaml(path.read_text(encoding="utf-8"), str(path))
+    except DataError as error:
+        raise RecipeError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not YAML: it is not UTF-8 text ({error}).") from None
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}.") from None
     if tree is None:

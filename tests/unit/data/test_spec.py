@@ -9,7 +9,7 @@ import pytest
 
 from support.errors import raises
 from vfmseg.data.catalog import DATASETS, SPECS, check_name
-from vfmseg.data.spec import DatasetSpec, format_ranges, load_yaml, read_label_map
+from vfmseg.data.spec import DatasetSpec, format_ranges, read_label_map
 from vfmseg.errors import DataError
 from vfmseg.types import IGNORE_INDEX
 
@@ -80,11 +80,6 @@ def test_check_name__unknown_one():
     check_name("ade20k")
     with raises(DataError, "There is no data set 'cityscape'", "Did you mean cityscapes?"):
         check_name("cityscape")
-
-
-def test_load_yaml__mistake():
-    with raises(DataError, "x.yaml is not YAML", "line 1"):
-        load_yaml("a: [1", "x.yaml")
 
 
 def test_format_ranges__joins_runs():

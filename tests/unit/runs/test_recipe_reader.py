@@ -257,9 +257,9 @@ def test_values__as_typed_on_the_command_line(typed: str, read: float) -> None:
     ("content", "said"),
     [
         (b"- a\n- b\n", "must hold `key: value` lines, but holds a list."),
-        (b"a: [1\n", "is not readable YAML"),
-        (b"\xff\xfe\x00", "is not readable YAML"),
-        (b"data: {path: 2026-13-01}\n", "is not readable YAML"),
+        (b"a: [1\n", "is not YAML: while parsing a flow sequence"),
+        (b"\xff\xfe\x00", "is not YAML: it is not UTF-8 text"),
+        (b"data: {path: 2026-13-01}\n", "is not YAML: month must be in 1..12"),
     ],
 )
 def test_read_recipe__a_file_that_is_no_recipe(tmp_path: Path, content: bytes, said: str) -> None:
@@ -268,6 +268,19 @@ def test_read_recipe__a_file_that_is_no_recipe(tmp_path: Path, content: bytes, s
     message = refused(file)
     assert str(file) in message
     assert said in message
+
+
+def test_read_recipe__a_key_twice_names_file_key_and_lines(tmp_path: Path) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text(
+        "seed: 1\ntraining:\n  steps: 5\n  warmup: 0.1\n  steps: 6\ntraining.warmup: 0.2\nseed: 1\n"
+    )
+    message = refused(file)
+    assert message == (
+        f"{file}: the key seed stands in line 1 and again in line 7; the key training.steps stands in line 3 and again "
+        "in line 5; the key training.warmup stands in line 4 and again in line 6. Only the last would count: keep one of "
+        "each."
+    )
 
 
 # round trip
