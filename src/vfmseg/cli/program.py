@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,9 @@ VERBS: dict[str, str] = {
     "list": "show encoders, tunings, decoders, datasets or recipes",
 }
 """Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+"""How the paths of our own files begin."""
 
 _OPTION = re.compile("--|-[A-Za-z]")
 """How an option begins; a lone dash and a negative number are values."""
@@ -70,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        with _stopped_by_sigterm():
+        with _stopped_by_sigterm(), _warnings_in_one_line():
             try:
                 return _run(words)
             finally:
@@ -116,6 +120,25 @@ def _stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Have warnings say what is wrong, without the line of code that noticed it, which says nothing to a user."""
+    before = warnings.formatwarning
+
+    def one_line(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if filename.startswith(_PACKAGE) and not os.environ.get("VFMSEG_TRACEBACK"):
+            return f"vfmseg: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _message(error: Exception) -> str:

@@ -88,7 +88,8 @@ def _best_pairs(
     if not finite.all():
         warnings.warn(
             f"{np.count_nonzero(finite == 0)} of {len(finite)} queries have NaN or infinite logits and are "
-            "left out of the instances. The weights are damaged, or training diverged.",
+            "left out of the instances. The weights are damaged, or training diverged: use a "
+            "checkpoint from before.",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -123,7 +123,8 @@ def _confident(
     if not finite.all():
         warnings.warn(
             f"{np.count_nonzero(~finite)} of {len(finite)} queries have NaN or infinite logits and are left "
-            "out of the panoptic map. The weights are damaged, or training diverged.",
+            "out of the panoptic map. The weights are damaged, or training diverged: use a checkpoint from "
+            "before.",
             RuntimeWarning,
             stacklevel=4,
         )

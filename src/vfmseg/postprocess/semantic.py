@@ -60,3 +60,18 @@ def pixel_scores(output: Output, crop_size: Size) -> Tensor:
     if isinstance(output, PixelLogits):
         return output.logits
     return semantic_scores(output[-1], crop_size)
+
+
+def is_finite(output: Output) -> Tensor:
+    """Return (B,) bool: whether a decoder said nothing but numbers of an image, so that its best class means something.
+
+    As for segments, a class ruled out by minus infinity is a number.
+    """
+    if isinstance(output, PixelLogits):
+        parts = [output.logits]
+    elif isinstance(last := output[-1], MaskFactors):
+        parts = [last.embeddings, last.features, last.class_logits.float().softmax(-1)]
+    else:
+        parts = [last.mask_logits, last.class_logits.float().softmax(-1)]
+    # A sum is finite if all its parts are, and costs a fraction of asking each.
+    return torch.stack([part.flatten(1).sum(1, dtype=torch.float32) for part in parts]).isfinite().all(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_baseline
 from vfmseg.metrics.scores import SegmentationScores
-from vfmseg.postprocess.semantic import pixel_scores
+from vfmseg.postprocess.semantic import is_finite, pixel_scores
 from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, tile_plan
 from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
@@ -145,9 +146,18 @@ def predict_tiles(
 def _scores(segment: Segment, crops: Tensor, crop_size: Size, at_once: int) -> tuple[Tensor, Confidence]:
     """Return scores (n, K, ., .) of all crops, and what their best one means: a logit, or a score in [0, 1]."""
     kind: Confidence = "score"
-    found = []
+    found, finite = [], []
     for first in range(0, len(crops), at_once):
         output = segment(crops[first : first + at_once])
         kind = "softmax" if isinstance(output, PixelLogits) else "score"
         found.append(pixel_scores(output, crop_size))
+        finite.append(is_finite(output))
+    bad = int((~torch.cat(finite)).sum())  # one transfer
+    if bad:
+        warnings.warn(
+            f"{bad} of {len(crops)} views have NaN or infinite logits, so that their classes mean nothing. The weights "
+            "are damaged, or training diverged: use a checkpoint from before.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     return torch.cat(found), kind

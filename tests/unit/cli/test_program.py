@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,29 @@ def test_traceback__is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("VFMSEG_TRACEBACK", "1")
     with pytest.raises(RecipeError, match="There is no verb 'fitt'"):
         main(["fitt"])
+
+
+def test_warnings__are_one_line_without_the_code_that_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vfmseg.cli import program
+
+    said: list[str] = []
+
+    def run(words: list[str]) -> int:
+        for file in (program.__file__, warnings.__file__):
+            said.append(warnings.formatwarning("2 of 3 are odd.", RuntimeWarning, file, 1))
+        return 0
+
+    monkeypatch.setattr(program, "_run", run)
+    before = warnings.formatwarning
+    assert main(["fit"]) == 0
+    monkeypatch.setenv("VFMSEG_TRACEBACK", "1")
+    assert main(["fit"]) == 0
+    assert warnings.formatwarning is before
+    assert said[0] == "vfmseg: 2 of 3 are odd.\n"
+    assert all(
+        text.startswith(file)
+        for text, file in zip(said[1:], (warnings.__file__, program.__file__), strict=False)
+    )
 
 
 # stopped

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from vfmseg.postprocess.semantic import pixel_scores, semantic_scores
-from vfmseg.types import MaskLogits, PixelLogits
+from vfmseg.postprocess.semantic import is_finite, pixel_scores, semantic_scores
+from vfmseg.types import MaskFactors, MaskLogits, Output, PixelLogits
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "postprocess_semantic.safetensors"
 
@@ -54,3 +54,35 @@ def test_pixel_scores__pixel_logits_pass_unchanged() -> None:
 def test_pixel_scores__the_last_layer_of_masks_counts() -> None:
     first, last = random_prediction(1), random_prediction(2)
     assert pixel_scores((first, last), (12, 14)).equal(semantic_scores(last, (12, 14)))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        (PixelLogits, "logits"),
+        (MaskLogits, "mask_logits"),
+        (MaskLogits, "class_logits"),
+        (MaskFactors, "embeddings"),
+        (MaskFactors, "features"),
+        (MaskFactors, "class_logits"),
+    ],
+)
+def test_is_finite__says_of_which_images_the_last_prediction_is_no_number(
+    kind: type, where: str, bad: float
+) -> None:
+    shapes = {"logits": (3, 4, 5, 5), "mask_logits": (3, 6, 5, 5), "class_logits": (3, 6, 4)}
+    shapes |= {"embeddings": (3, 6, 8), "features": (3, 8, 5, 5)}
+    parts = {name: torch.randn(shapes[name]) for name in kind.__dataclass_fields__}
+    good = kind(**parts)
+    parts[where] = parts[where].clone()
+    parts[where][1].flatten()[2] = bad
+    sick: Output = kind(**parts) if kind is PixelLogits else (good, kind(**parts))
+    assert is_finite(good if kind is PixelLogits else (kind(**parts), good)).all()
+    assert is_finite(sick).tolist() == [True, False, True]
+
+
+def test_is_finite__a_class_ruled_out_by_minus_infinity_is_a_number() -> None:
+    prediction = random_prediction()
+    prediction.class_logits[0, 1, 2] = -float("inf")
+    assert is_finite((prediction,)).all()

@@ -108,6 +108,15 @@ def test_semantic__masks_and_pixels_are_both_taken() -> None:
     assert torch.equal(found.classes, of.targets.id_map)
 
 
+def test_semantic__views_that_are_no_numbers_are_counted_and_said() -> None:
+    logits = torch.zeros(1, 2, 4, 4)
+    logits[0, 1, 2, 3] = float("nan")
+    with pytest.warns(
+        RuntimeWarning, match="1 of 1 views have NaN or infinite logits, .* checkpoint from before"
+    ):
+        build_task("semantic").predict(lambda crops: PixelLogits(logits), [sample().image], CROP, SPACE)
+
+
 @pytest.mark.parametrize("name", ["panoptic", "instance"])
 def test_masks__of_a_per_pixel_decoder_are_refused(name: str) -> None:
     with pytest.raises(TypeError, match="per-pixel decoder"):
