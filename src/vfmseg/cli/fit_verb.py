@@ -6,11 +6,9 @@ import argparse
 from pathlib import Path
 
 from vfmseg.cli.recipe_options import add_recipe_options, read
+from vfmseg.report.measures import MEASURES
 
 TAKES_RECIPE_KEYS = True
-
-HEADLINES = {"semantic": ("miou", "mIoU"), "panoptic": ("pq", "PQ"), "instance": ("ap", "mask AP")}
-"""Task -> name of its headline number in result.json, and what people call it."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +53,9 @@ def finish(folder: object, result: dict[str, object], *, report: bool) -> None:
 
     if rank_zero_only.rank != 0:
         return
-    name, title = HEADLINES[str(result["task"])]
-    last, best = (_percent(result[f"{which}/{name}"]) for which in ("val", "best"))
-    line = f"{title} {last}, best {best} at step {result['best_step']}"
+    measure = MEASURES[str(result["task"])]
+    last, best = (_percent(result[f"{which}/{measure.key}"]) for which in ("val", "best"))
+    line = f"{measure.title} {last}, best {best} at step {result['best_step']}"
     if "baseline/majority_miou" in result:
         line += f" (majority class everywhere: {_percent(result['baseline/majority_miou'])})"
     print(line)
