@@ -3,9 +3,11 @@
 import contextlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -282,3 +284,106 @@ def test_predict__command_line(
     assert not (tmp_path / "out" / "overlays").exists()
     assert len(_read(tmp_path / "out" / "images.json")["images"]) == 3
     assert list(_read(tmp_path / "out" / "predictions.json")["failed"]) == [str(photos / "broken.jpg")]
+
+
+def _odd(folder: Path) -> dict[str, tuple[int, int]]:
+    """Write pictures of every kind that can be read, and files that cannot; return the (width, height) of the first."""
+    pixels = np.random.default_rng(1).integers(0, 255, (40, 64, 3), dtype=np.uint8)
+    grey = pixels[..., 0]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / name / "x.png")
+    Image.fromarray(np.dstack([pixels, grey])).save(folder / "alpha.png")
+    Image.fromarray(grey).save(folder / "grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 256).save(folder / "grey16.png")
+    cv2.imwrite(str(folder / "rgb16.png"), pixels[..., ::-1].astype(np.uint16) * 256)
+    Image.fromarray(pixels).save(folder / "turned.png", exif=turned)
+    Image.fromarray(pixels[:1, :1]).save(folder / "dot.png")
+    whole = (folder / "a" / "x.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "nothing.png").write_bytes(whole[:16] + b"\0" * 8 + whole[24:])
+    (folder / "text.tif").write_text("no picture")
+    landscape = dict.fromkeys(
+        ("a/x.png", "b/x.png", "alpha.png", "grey.png", "grey16.png", "rgb16.png"), (64, 40)
+    )
+    return landscape | {"turned.png": (40, 64), "dot.png": (1, 1)}
+
+
+@pytest.mark.usefixtures("sure")
+@pytest.mark.parametrize("task", _TASKS)
+def test_predict__folder_of_odd_files(
+    task: str, runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "odd", tmp_path / "out"
+    sizes = _odd(folder)
+    assert main(["predict", str(runs[task]), str(folder), "--out", str(out), "--device", "cpu"]) == 1
+    said = capfd.readouterr()
+    assert said.out == f"8 of 12 images predicted into {out}\n"
+    reasons = {
+        "cut.png": "cannot be decoded as an image: image file is truncated",
+        "empty.jpg": "cannot be decoded as an image: the file is empty",
+        "nothing.png": "cannot be decoded as an image: it has 0 x 0 pixels",
+        "text.tif": "cannot be decoded as an image: its content is of no known format",
+    }
+    for line, (name, reason) in zip(said.err.splitlines(), reasons.items(), strict=True):
+        assert line.startswith(f"vfmseg: not predicted: {folder / name} {reason}")
+    manifest = _read(out / "predictions.json")
+    assert set(manifest["failed"]) == {str(folder / name) for name in reasons}
+    found = {
+        str(Path(p["image"]).relative_to(folder)): (p["width"], p["height"]) for p in manifest["predictions"]
+    }
+    assert found == sizes
+    listed = _read(out / ("panoptic.json" if task == "panoptic" else "images.json"))["images"]
+    assert {image["file_name"]: (image["width"], image["height"]) for image in listed} == sizes
+    assert len({image["id"] for image in listed}) == len(sizes)
+    for name, (width, height) in sizes.items():
+        shape = (height, width)
+        assert np.asarray(Image.open(out / "overlays" / Path(name).with_suffix(".jpg"))).shape == (*shape, 3)
+        if task == "panoptic":
+            assert np.asarray(Image.open(out / "masks" / name)).shape == shape
+
+
+def test_predict__the_same_picture_in_another_kind_of_file(runs: dict[str, Path], tmp_path: Path) -> None:
+    _odd(tmp_path)
+    model = vfmseg.load(runs["instance"], device="cpu")
+
+    def found(image: Any) -> list[tuple[float, ...]]:
+        return [(one.score, *one.bbox) for one in model.predict(image).instances]
+
+    pixels = np.asarray(Image.open(tmp_path / "a" / "x.png"))
+    for name, same in (
+        ("alpha.png", pixels),
+        ("rgb16.png", pixels),
+        ("grey16.png", pixels[..., 0]),
+        ("grey.png", pixels[..., 0]),
+        ("turned.png", np.ascontiguousarray(np.rot90(pixels, -1))),
+    ):
+        assert found(tmp_path / name) == found(same), name
+
+
+@pytest.mark.parametrize("task", _TASKS)
+@pytest.mark.parametrize("place", ["file", "file/below", "closed", "blocked"])
+def test_predict__folder_that_cannot_be_written(
+    task: str,
+    place: str,
+    runs: dict[str, Path],
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "overlays").touch()  # where a folder should be
+    if place == "closed" and os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("this user may write anywhere")
+    out = tmp_path / place
+    assert main(["predict", str(runs[task]), str(photos), "--out", str(out), "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vfmseg: {out} could not be written: ")
+    assert line.endswith("Choose another --out.")
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.json"))

@@ -65,6 +65,6 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     )
     asked = done.num_written + len(done.failed)
     print(f"{done.num_written} of {asked} images predicted into {done.folder}")
-    for name, reason in done.failed.items():
-        print(f"vfmseg: not predicted: {name}: {reason}", file=sys.stderr)
+    for reason in done.failed.values():  # each begins with the image
+        print(f"vfmseg: not predicted: {reason}", file=sys.stderr)
     return 1 if done.failed else 0

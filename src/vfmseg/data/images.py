@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vfmseg.errors import ImageError, LabelError
 
@@ -68,6 +68,7 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         data.startswith(_JPEG) and b"\xff\xd9" in data[-_TAIL:] and _jpeg_components(data) in (1, 3)
     )
     is_whole_png = data.startswith(_PNG) and b"IEND" in data[-_TAIL:] and b"acTL" not in data[:_TAIL]
+    is_whole_png = is_whole_png and 0 not in _png_size(data)  # libpng would complain on stderr
     pixels = _decode_with_opencv(data) if is_whole_jpeg or is_whole_png else None
     # whatever OpenCV refuses is decoded again by Pillow, which says why
     return _decode_with_pillow(data, name) if pixels is None else pixels
@@ -94,7 +95,7 @@ def decode_label(data: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint1
             tags = dict(getattr(image, "tag_v2", {}))
             values = np.asarray(image)
     except _DECODING_ERRORS as error:
-        raise LabelError(f"{name} cannot be decoded as a label: {error}.") from error
+        raise LabelError(f"{name} cannot be decoded as a label: {_reason(error, data)}.") from error
     if frames != 1:
         raise LabelError(f"{name} holds {frames} frames; a label is a single picture.")
     if data.startswith(_PNG) and data[24] == 16 and mode in ("RGB", "RGBA", "LA"):
@@ -161,7 +162,7 @@ def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
             mode = image.mode
             pixels = np.array(image if mode.startswith("I;16") else image.convert("RGB"))
     except _DECODING_ERRORS as error:
-        raise ImageError(f"{name} cannot be decoded as an image: {error}.") from error
+        raise ImageError(f"{name} cannot be decoded as an image: {_reason(error, data)}.") from error
     if frames != 1:
         raise ImageError(
             f"{name} holds {frames} frames (an animation or a stack); an image is a single picture."
@@ -171,6 +172,23 @@ def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
     if pixels.ndim == 2:
         pixels = np.repeat((pixels >> 8).astype(np.uint8)[..., None], 3, axis=2)
     return pixels
+
+
+def _reason(error: BaseException, data: bytes) -> str:
+    """Return why bytes are no picture; Pillow names the object it was given where it does not know the format."""
+    if not isinstance(error, UnidentifiedImageError):
+        return str(error)
+    if not data:
+        return "the file is empty"
+    if data.startswith(_PNG) and 0 in (size := _png_size(data)):
+        return f"it has {size[0]} x {size[1]} pixels (width x height)"
+    return "its content is of no known format, such as JPEG, PNG or TIFF"
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) as the header of a PNG says; zeros where it is cut short."""
+    header = data[16:24].ljust(8, b"\0")
+    return int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")
 
 
 def _jpeg_components(data: bytes) -> int:

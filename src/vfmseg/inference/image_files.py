@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfmseg.data.images import apply_orientation, decode_image, read_orientation
+from vfmseg.data.pairing import is_hidden
 from vfmseg.errors import DataError, ImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
@@ -29,7 +30,10 @@ class ImageFile:
 
 
 def find_images(inputs: Sequence[str | Path], *, out: str | Path | None = None) -> list[ImageFile]:
-    """Return the images that ``inputs`` (files and folders, searched to the bottom) mean, in order.
+    """Return the images that ``inputs`` (files and folders, searched to the bottom) mean, in order and each once.
+
+    Hidden files, such as the ``._photo.jpg`` that some systems put beside ``photo.jpg``, are left out of folders. A link
+    to nowhere is an image; that it cannot be read is said when it is.
 
     Args:
         inputs: files and folders.
@@ -46,7 +50,8 @@ def find_images(inputs: Sequence[str | Path], *, out: str | Path | None = None) 
     found: list[ImageFile] = []
     for given in map(Path, inputs):
         if given.is_dir():
-            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and _is_file(p))
+            inside = [p for p in inside if not is_hidden(p.relative_to(given).as_posix())]
             inside = [p for p in inside if not is_prediction(p)]
             if not inside:
                 raise DataError(
@@ -57,15 +62,19 @@ def find_images(inputs: Sequence[str | Path], *, out: str | Path | None = None) 
             found.append(ImageFile(given, given.stem))
         else:
             raise DataError(f"There is no file or folder {given}.")
-    first: dict[str, Path] = {}
+    first: dict[str, ImageFile] = {}
     for one in found:
-        if one.stem in first:
+        known = first.setdefault(one.stem, one)
+        if known.path.resolve() != one.path.resolve():
             raise DataError(
-                f"{first[one.stem]} and {one.path} would both be written as {one.stem}.png. Predict them into "
+                f"{known.path} and {one.path} would both be written as {one.stem}.png. Predict them into "
                 "different folders (--out), or rename one."
             )
-        first[one.stem] = one.path
-    return found
+    return list(first.values())
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

@@ -103,6 +103,26 @@ def test_decode_image__animation_is_an_error(file_format: str):
         decode_image(buffer.getvalue(), "x.gif")
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"hello", "its content is of no known format, such as JPEG, PNG or TIFF"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\0\0\0\0\x05\x08\x02\0\0\0",
+            "it has 0 x 5 pixels (width x height)",
+        ),
+    ],
+)
+def test_decode__what_is_no_picture_says_why(data: bytes, reason: str, capfd: pytest.CaptureFixture[str]):
+    for tail in (b"", b"IEND" * (len(data) > 9)):
+        with raises(ImageError, f"x.png cannot be decoded as an image: {reason}."):
+            decode_image(data + tail, "x.png")
+        with raises(LabelError, f"x.png cannot be decoded as a label: {reason}."):
+            decode_label(data + tail, "x.png")
+    assert capfd.readouterr().err == ""
+
+
 def test_decode_image__float_image_is_an_error():
     with raises(ImageError, "holds 32-bit numbers, whose range is unknown"):
         decode_image(encode(RGB[..., 0].astype(np.float32), "TIFF"), "x.tif")
