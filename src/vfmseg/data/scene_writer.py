@@ -31,7 +31,7 @@ from vfmseg.types import Size
 DEFAULT_SIZE: Final[Size] = (96, 160)
 """(height, width)"""
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Part of the name of cached scenes; raised whenever the same settings give other files."""
 
 _MOST_SCENES: Final = 500_000

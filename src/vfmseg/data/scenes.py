@@ -33,10 +33,13 @@ from vfmseg.data.scene_view import Item, View, pick
 from vfmseg.errors import DataError, nearest
 from vfmseg.types import IGNORE_INDEX, Size
 
-__all__ = ["DOMAINS", "MIN_SIDE", "SCENES", "Scene", "render_scene"]
+__all__ = ["DOMAINS", "FEWEST_PIXELS", "MIN_SIDE", "SCENES", "Scene", "render_scene"]
 
 MIN_SIDE: Final = 64
 """Pixels; below, poles and people would be thinner than a pixel."""
+
+FEWEST_PIXELS: Final = 24
+"""Visible pixels of a thing that has a number of its own."""
 
 _FRAMED: Final = 0.12
 """Share of pictures with a border without content, as undistortion leaves it."""
@@ -54,7 +57,8 @@ class Scene:
     class_map: NDArray[np.uint8]
     """(H, W) uint8 ids of ``SCENES``; ``IGNORE_INDEX`` on the camera's own car and on frame borders."""
     instance_map: NDArray[np.uint16]
-    """(H, W) uint16: 0 where there is no thing, else 1.. per scene."""
+    """(H, W) uint16: 1.. per scene; 0 on stuff, and on things of fewer than ``FEWEST_PIXELS``, which are a group that
+    nobody could tell apart, as annotators leave it."""
 
 
 def render_scene(seed: int, domain: str, size: Size) -> Scene:
@@ -146,7 +150,9 @@ def _darken_shadows(view: View, rasters: Rasters, items: Sequence[Item], last_of
 def _develop(view: View, rasters: Rasters, size: Size) -> Scene:
     """Turn the finer rasters into the picture a camera would take, and into the label maps."""
     weather, rng, camera = view.weather, view.light_rng, view.camera
-    classes, instances = _label_maps(rasters.segments, view.canvas.instance_classes)
+    class_of = np.arange(IGNORE_INDEX + 1 + len(view.canvas.instance_classes), dtype=np.uint16)
+    class_of[IGNORE_INDEX + 1 :] = view.canvas.instance_classes
+    classes = class_of[rasters.segments].astype(np.uint8)
     rows_below = np.maximum(np.arange(size[0]) * SUBPIXELS + SUBPIXELS // 2 - camera.horizon, 1e-3)
     ground_depth = np.minimum(camera.focal * camera.height_m / rows_below, END_M).astype(np.float32)[:, None]
     depth = np.where(rasters.depth == 0, ground_depth, rasters.depth)
@@ -170,22 +176,19 @@ def _develop(view: View, rasters: Rasters, size: Size) -> Scene:
     if view.chance(_FRAMED):
         edge = max(1, size[0] // 64)
         for border in (np.s_[:edge], np.s_[-edge:], np.s_[:, :edge], np.s_[:, -edge:]):
-            image[border], classes[border], instances[border] = 0, IGNORE_INDEX, 0
-    return Scene(image, classes, instances)
+            image[border], classes[border], rasters.segments[border] = 0, IGNORE_INDEX, IGNORE_INDEX
+    return Scene(image, classes, _number_things(rasters.segments))
 
 
-def _label_maps(
-    segments: NDArray[np.uint16], instance_classes: list[int]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Turn segment numbers into classes and into instances, numbered in the order of their first pixels."""
-    class_of = np.arange(IGNORE_INDEX + 1 + len(instance_classes), dtype=np.uint16)
-    class_of[IGNORE_INDEX + 1 :] = instance_classes
-    number_of = np.zeros(len(class_of), np.uint16)
-    seen, first = np.unique(segments, return_index=True)
-    things = seen[np.argsort(first)]
-    things = things[things > IGNORE_INDEX]
-    number_of[things] = np.arange(1, len(things) + 1)
-    return class_of[segments].astype(np.uint8), number_of[segments]
+def _number_things(segments: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the instances, numbered in the order of their first pixels."""
+    seen, first, place, counts = np.unique(
+        segments, return_index=True, return_inverse=True, return_counts=True
+    )
+    told_apart = np.flatnonzero((seen > IGNORE_INDEX) & (counts >= FEWEST_PIXELS))
+    numbers = np.zeros(len(seen), np.uint16)
+    numbers[told_apart[np.argsort(first[told_apart])]] = np.arange(1, len(told_apart) + 1)
+    return numbers[place].reshape(segments.shape)
 
 
 def _roughness(view: View, classes: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vfmseg.data.scene_canvas import FAR_M, SUBPIXELS, Camera, Canvas
-from vfmseg.data.scenes import DOMAINS, SCENES, Scene, render_scene
+from vfmseg.data.scenes import DOMAINS, FEWEST_PIXELS, SCENES, Scene, render_scene
 from vfmseg.errors import DataError
 from vfmseg.types import IGNORE_INDEX
 
@@ -83,11 +83,20 @@ def test_render_scene__things_and_only_things_are_instances(day: list[Scene]) ->
     is_thing = np.zeros(256, bool)
     is_thing[: SCENES.num_classes] = SCENES.is_thing
     for scene in day:
-        np.testing.assert_array_equal(is_thing[scene.class_map], scene.instance_map > 0)
+        assert is_thing[scene.class_map[scene.instance_map > 0]].all()
         count = int(scene.instance_map.max())
         assert set(np.unique(scene.instance_map)) | {0} == set(range(count + 1))
         for number in range(1, count + 1):
             assert len(np.unique(scene.class_map[scene.instance_map == number])) == 1
+
+
+def test_render_scene__things_too_small_to_tell_apart_are_a_group(day: list[Scene]) -> None:
+    groups = 0
+    for scene in day:
+        assert (np.bincount(scene.instance_map.ravel())[1:] >= FEWEST_PIXELS).all()
+        things = np.isin(scene.class_map, np.flatnonzero(SCENES.is_thing))
+        groups += int((things & (scene.instance_map == 0)).any())
+    assert groups > len(day) // 2
 
 
 def test_render_scene__shows_every_class_and_void(day: list[Scene]) -> None:

@@ -51,20 +51,22 @@ def test_scenes__segments_are_those_rendered(tmp_path: Path, task: str):
         sample = dataset[index]
         ids, classes = sample.targets.id_map.numpy(), sample.targets.segment_classes.numpy()
         assert classes.dtype == np.int64
-        assert not sample.targets.segment_is_crowd.any()
         names = np.array([*[dataset.label_space.names[c] for c in classes], *[""] * (256 - len(classes))])
         is_thing = np.isin(scene.class_map, np.flatnonzero(SCENES.is_thing))
         has_class = (scene.class_map != IGNORE_INDEX) & (is_thing if task == "instance" else True)
         expected = np.array([*SCENES.names, *[""] * 245])[scene.class_map]
         np.testing.assert_array_equal(names[ids], np.where(has_class, expected, ""))
-        things = len(np.unique(scene.instance_map[is_thing]))
+        is_group = is_thing & (scene.instance_map == 0)
+        things, groups = int(scene.instance_map.max()), len(np.unique(scene.class_map[is_group]))
         stuff = len(np.unique(scene.class_map[has_class & ~is_thing]))
-        assert len(classes) == things + stuff
-        for number in np.unique(scene.instance_map[is_thing]):
+        assert len(classes) == things + groups + stuff
+        assert sample.targets.segment_is_crowd.sum() == groups > 0
+        assert set(ids[is_group]) == set(np.flatnonzero(sample.targets.segment_is_crowd))
+        for number in range(1, things + 1):
             (segment,) = np.unique(ids[scene.instance_map == number])
             np.testing.assert_array_equal(ids == segment, scene.instance_map == number)
         truth = dataset.instance_truth(index)
-        assert len(truth) == things
+        assert (len(truth), truth.is_crowd.sum()) == (things + groups, groups)
         assert truth.areas.sum() == is_thing.sum() == truth.masks.sum()
         for mask, class_id in zip(truth.masks, truth.classes.tolist(), strict=True):
             assert set(expected[mask]) == {dataset.label_space.names[class_id]}
@@ -94,8 +96,7 @@ def test_scenes__same_instances_in_the_layout_of_cityscapes(tmp_path: Path):
             dataset = open_dataset(layout, tmp_path / layout, "train", task="instance")
             truth = dataset.instance_truth(index)
             names = [dataset.label_space.names[i] for i in truth.classes.tolist()]
-            ids.append(sorted(zip(names, truth.rles, strict=True)))
-            assert not truth.is_crowd.any()
+            ids.append(sorted(zip(names, truth.is_crowd.tolist(), truth.rles, strict=True)))
         assert ids[0] == ids[1]
 
 
