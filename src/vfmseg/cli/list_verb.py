@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Print the list."""
     rows = _ROWS[options.kind]()
-    print(json.dumps(rows, indent=2) if options.json else _table(rows))
+    print(json.dumps(rows, indent=2) if options.json else _table(rows, _BELOW.get(options.kind, ())))
     return 0
 
 
@@ -51,12 +52,13 @@ def _words(module: str, table: str) -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    from vfmseg.data.catalog import DATASETS
+    from vfmseg.data.catalog import DATASETS, tasks_of
 
     return [
         {
             "name": name,
             "title": info.title,
+            "tasks": ", ".join(tasks_of(name)),
             "classes": info.num_classes or "yours",
             "splits": ", ".join(info.splits),
             "licence": info.licence,
@@ -86,18 +88,33 @@ _ROWS = {
 }
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as aligned columns; numbers to the right, the last column free."""
-    names = list(rows[0])
+_BELOW = {"datasets": ("files", "from")}
+"""What stands below a row and not in a column of its own, which would be wider than any terminal."""
+_WIDTH = 160
+
+
+def _table(rows: Sequence[Mapping[str, Any]], below: Sequence[str]) -> str:
+    """Return rows as aligned columns; numbers to the right, the last column free, ``below`` in lines of their own."""
+    names = [name for name in rows[0] if name not in below]
     cells = [names, *[[str(row[name]) for name in names] for row in rows]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     numeric = [all(isinstance(row[name], int | float) for row in rows) for name in names]
-
-    def line(words: Sequence[str]) -> str:
+    lines = []
+    for words, row in zip(cells, [{}, *rows], strict=True):
         padded = [
             word.rjust(width) if right else word.ljust(width)
             for word, width, right in zip(words, widths, numeric, strict=True)
         ]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join(line(words) for words in cells)
+        lines.append("  ".join(padded).rstrip())
+        for name in below:
+            if row.get(name):
+                indent = " " * (widths[0] + 2) + f"{name}: "
+                lines += textwrap.wrap(
+                    row[name],
+                    _WIDTH,
+                    initial_indent=indent,
+                    subsequent_indent=" " * len(indent),
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+    return "\n".join(lines)

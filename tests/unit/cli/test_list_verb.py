@@ -16,6 +16,9 @@ def test_list__table_and_json_hold_the_same_rows(kind: str, capsys: pytest.Captu
     rows = json.loads(capsys.readouterr().out)
     assert main(["list", kind]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
+    lines = [
+        line for line in lines if line[:2] != "  "
+    ]  # what does not fit into a column stands below, indented
     assert len(lines) == len(rows) > 0
     assert header.split()[0] == next(iter(rows[0])) == "name"
     for row, line in zip(rows, lines, strict=True):
@@ -38,6 +41,31 @@ def test_list__names_are_words_a_recipe_takes(
 ) -> None:
     assert main(["list", kind, "--json"]) == 0
     assert name in [row["name"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_list__datasets_fit_a_terminal_and_leave_nothing_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "datasets", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert main(["list", "datasets"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 160
+    said = " ".join(printed.split())
+    assert all(str(value) in said for row in rows for value in row.values())
+
+
+def test_list__datasets_say_which_tasks_they_serve(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "datasets", "--json"]) == 0
+    tasks = {row["name"]: row["tasks"] for row in json.loads(capsys.readouterr().out)}
+    every = "semantic, panoptic, instance"
+    assert tasks == {
+        "ade20k": every,
+        "pascal_voc": "semantic",
+        "cityscapes": every,
+        "gta5": "semantic",
+        "coco": "panoptic, instance",
+        "folder": every,
+        "scenes": every,
+    }
 
 
 def test_list__licences_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
