@@ -208,6 +208,19 @@ def _findings(opened: Sequence[_Split], *, allow_unpaired: bool, skip_bad: bool)
             remedy="To leave them out as published loaders do: --data.skip_constant_labels true",
             places=tuple(empty),
         )
+    for split in opened:
+        if (
+            split.num_segments == split.num_crowds
+            and len(split.chosen) == len(split.dataset)
+            and not split.bad
+        ):
+            yield Finding(
+                severity="error",
+                code="nothing_to_find",
+                what=f"no image of the split {split.name} has a segment that is no crowd, so there is nothing to "
+                + ("score" if split.name == "val" else "learn"),
+                remedy="Put images with objects into it, or look whether the classes are those of the annotations.",
+            )
     crowds, segments = sum(s.num_crowds for s in opened), sum(s.num_segments for s in opened)
     if crowds:
         yield Finding(

@@ -114,7 +114,7 @@ def average_precision_scores(
     if not num_objects.any():
         raise LabelError(
             "No object was counted, so there is nothing to score: the labels hold no objects or only crowds, or no "
-            "image was given."
+            "image was given. `vfmseg check-data` shows which classes they hold; validate on images with objects."
         )
     # Equal scores keep the order of the images, and within one image that of the prediction, as in pycocotools.
     order = np.lexsort((records["rank"], records["image"], -records["score"], records["label"]))

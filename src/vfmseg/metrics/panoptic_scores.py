@@ -114,7 +114,8 @@ def panoptic_scores(
     if not table[1:].any():
         raise LabelError(
             "No segment was counted, so there is nothing to score: the label maps hold only 255 (no segment) "
-            "or crowds and nothing was predicted, or no image was given."
+            "or crowds and nothing was predicted, or no image was given. `vfmseg check-data` shows which classes "
+            "they hold; validate on images with segments."
         )
     pq, sq, rq = _per_class(table)
     there = ~np.isnan(pq)

@@ -84,6 +84,24 @@ def test_doctor__polygons_outside(tmp_path: Path):
     assert any(f.code == "polygons_clipped" and f.what.startswith("2 polygons") for f in report.findings)
 
 
+@pytest.mark.parametrize("kind", ["panoptic", "instance"])
+def test_doctor__a_split_of_nothing_but_crowds(tmp_path: Path, kind: str):
+    def edit(split: str, content: Json, labels: Files) -> None:
+        if split != "val":
+            return
+        for one in content["annotations"]:
+            for segment in one.get("segments_info", [one]):
+                segment["iscrowd"] = 1
+
+    report = examine(write_coco(tmp_path / "coco", kind=kind, edit=edit), name="coco", task=kind)
+    assert report.exit_code() == 1
+    (wrong,) = (f for f in report.findings if f.severity == "error")
+    assert (
+        wrong.what == "no image of the split val has a segment that is no crowd, so there is nothing to score"
+    )
+    assert "Put images with objects into it" in wrong.remedy
+
+
 def test_doctor__task_without_labels(tmp_path: Path):
     with raises(DataError, "has no labels for the task panoptic"):
         examine(tmp_path, name="pascal_voc", task="panoptic")
