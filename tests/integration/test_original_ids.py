@@ -21,6 +21,7 @@ from torch import Tensor
 import vfmseg
 from support.archives import Files, write_coco
 from support.tiny import tiny_recipe
+from vfmseg.cli.program import main
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
 from vfmseg.data.spec import CLASSES_FOLDER
 from vfmseg.inference.predictor import Predictor
@@ -123,6 +124,27 @@ def test_predict__instances_are_scored_against_the_original_json(
     written = json.loads((tmp_path / "known" / "images.json").read_text())["categories"]
     theirs = json.loads(original.read_text())["categories"]
     assert [(c["id"], c["name"]) for c in written] == [(c["id"], c["name"]) for c in theirs]
+
+
+def test_predict__ids_of_images_are_those_of_their_annotations(
+    instance: _Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.loads((instance.annotations / "instances_val2017.json").read_text())
+    renamed = tmp_path / "photos"
+    renamed.mkdir()
+    for image in content["images"]:
+        name = f"photo of {image['id']}.jpg"
+        (renamed / name).write_bytes((instance.photos / image["file_name"]).read_bytes())
+        image["file_name"] = f"photos/{name}"
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(content))
+    truths = [instance.val.instance_truth(i) for i in range(len(instance.val))]
+    _knowing(
+        monkeypatch, iter([(t.masks[~t.is_crowd.numpy()], t.classes[~t.is_crowd].tolist()) for t in truths])
+    )
+    words = ["predict", str(instance.run), str(renamed), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--image_ids", str(own)]) == 0
+    assert _evaluated(own, tmp_path / "out").stats[0] == pytest.approx(1)
 
 
 def test_predict__panoptic_files_are_scored_against_the_original_ones(

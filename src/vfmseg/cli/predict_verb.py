@@ -40,6 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="task instance: score from which on overlays show instances (default: 0.5); files hold all",
     )
     parser.add_argument(
+        "--image_ids",
+        metavar="JSON",
+        help="tasks panoptic and instance: annotations in COCO's format that say which id each image has, so that "
+        "evaluators find them (default: the numbers that images are named by, else 1, 2, 3 ...)",
+    )
+    parser.add_argument(
         "-c", "--config", metavar="RECIPE", help="what a published file is of; a run's checkpoint knows it"
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU where there is one)")
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         with_overlay=not options.no_overlay,
         tiling=options.tiling,
         min_score=options.min_score,
+        image_ids=options.image_ids,
         overwrite=options.overwrite,
         progress=sys.stderr.isatty(),
     )

@@ -25,7 +25,7 @@ OVERLAY = "overlays/{}.jpg"
 class ImageEntry:
     """What an image is called in the JSON of a folder of predictions."""
 
-    image_id: int
+    image_id: int | str
     file_name: str
     """Of the image, below the folder it was found in."""
     stem: str

@@ -11,7 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from vfmseg.errors import ImageError, RecipeError
-from vfmseg.inference.coco import image_ids
+from vfmseg.inference.coco import image_ids as numbers_of
+from vfmseg.inference.coco import image_ids_of
 from vfmseg.inference.image_files import ImageFile, find_images, read_image
 from vfmseg.inference.instance import InstanceSegmentation
 from vfmseg.inference.output_files import Spool, write_spooled, writing_into
@@ -44,6 +45,7 @@ def predict(
     with_overlay: bool = True,
     tiling: Tiling = "auto",
     min_score: float | None = None,
+    image_ids: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
@@ -59,6 +61,7 @@ def predict(
         with_overlay: also write overlays.
         tiling: how images larger than the model's view are cut.
         min_score: score from which on overlays show instances.
+        image_ids: COCO JSON that says which id each image has.
         overwrite: replace predictions that are there.
         progress: show a bar.
 
@@ -84,6 +87,7 @@ def predict(
         with_overlay=with_overlay,
         tiling=tiling,
         min_score=min_score,
+        image_ids=image_ids,
         overwrite=overwrite,
         progress=progress,
     )
@@ -98,6 +102,7 @@ def predict_files(
     with_overlay: bool = True,
     tiling: Tiling = "auto",
     min_score: float | None = None,
+    image_ids: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
@@ -114,11 +119,14 @@ def predict_files(
         with_overlay: also write overlays.
         tiling: how images larger than the model's view are cut; see ``Predictor.predict``.
         min_score: score from which on overlays show instances, by default 0.5; files hold all. Of instance models.
+        image_ids: COCO JSON of these images, whose ids theirs are then, so that evaluators find them; by default the
+            numbers they are named by, else 1, 2, 3 ... Of panoptic and instance models.
         overwrite: replace predictions that are there.
         progress: show a bar.
 
     Raises:
-        DataError: an input is missing, a folder holds no image, or two images would share a prediction's name.
+        DataError: an input is missing, a folder holds no image, two images would share a prediction's name, or
+            ``image_ids`` does not know one.
         RecipeError: an option that is not for this model, or a prediction is there already and ``overwrite`` was
             not asked for; nothing is written then.
         ResourceError: the disk is full or ``out`` cannot be written.
@@ -130,11 +138,17 @@ def predict_files(
     if paths:
         chosen += find_images(paths, out=folder)
     kind = predictor.result_type
+    if image_ids is not None and not kind.listing.names:
+        raise RecipeError(
+            f"image_ids says what JSON files call an image, but a model of task {predictor.task.name} writes none. "
+            "Leave out --image_ids."
+        )
+    stems = [one.stem for one in chosen]
+    numbers = numbers_of(stems) if image_ids is None else image_ids_of(image_ids, chosen)
     if not overwrite:
         _refuse_to_replace(folder, chosen, kind.maps, kind.listing.names)
     make_writable(folder)
     done = PredictedFiles(folder)
-    numbers = image_ids([one.stem for one in chosen])
     with (
         writing_into(folder),
         Spool(folder) as manifest,
