@@ -7,6 +7,8 @@ and becomes the map that masks are read from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +70,7 @@ class PixelDecoder(nn.Module):
         """
         # Its own precision: float32, unless the whole model was turned into another.
         dtype = self.mask_features.weight.dtype
-        with torch.autocast(pyramid[0].device.type, enabled=False):
+        with _without_autocast(pyramid[0].device.type):
             fine, *others = (level.to(dtype) for level in pyramid)
             levels = self._attend(others[::-1])
             return self._mask_features(fine, levels[-1]), levels
@@ -120,6 +122,13 @@ class _Layer(nn.Module):
         tokens = self.attention_norm(tokens + seen)
         out: Tensor = self.feedforward_norm(tokens + self.feedforward(tokens))
         return out
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Switch autocast off; the meta device, on which operations are counted, has none to switch off."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def _projection(channels_in: int, channels_out: int, num_groups: int) -> nn.Sequential:
