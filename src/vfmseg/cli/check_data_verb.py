@@ -116,7 +116,9 @@ def read(source: str | None, config: str | None, words: list[str]) -> LoadedReci
         return read_recipe(recipe, overrides, notes=tuple(notes))
     if "data.path" in overrides:
         raise RecipeError(f"Say one path to examine: {source}, or --data.path {overrides['data.path']}.")
-    return read_recipe({"data": {"name": "folder", "path": source}}, overrides, notes=tuple(notes))
+    # the decoder is of no matter to the data, and a task that needs masks must not be refused for it
+    tree = {"data": {"name": "folder", "path": source}, "decoder": {"name": "eomt"}}
+    return read_recipe(tree, overrides, notes=tuple(notes))
 
 
 def is_recipe(source: str) -> bool:

@@ -92,11 +92,12 @@ def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, i
         return LinearDecoder(encoder.embed_dim, num_classes)
     sizes: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if name == "eomt":
-        from vfmseg.models.decoders.eomt import EoMTDecoder, default_blocks
+        from vfmseg.models.decoders.eomt import EoMTDecoder, default_blocks, refuse_more_blocks
 
         if not encoder.takes_extra_tokens:
             raise RecipeError(EXTRA_TOKENS_REFUSED)
         sizes.setdefault("num_blocks", default_blocks(encoder.num_blocks))
+        refuse_more_blocks(sizes["num_blocks"], encoder)
         return EoMTDecoder(encoder.embed_dim, num_classes, encoder.patch_size, **sizes)
     if name == "mask2former_full":
         from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder

@@ -157,8 +157,8 @@ def _painted(shown: Picture, painted: Painted, size: tuple[int, int], label_spac
 
 
 def confidence_image(confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return (H, W) grey values for confidence in [0, 1]: 0 is black, 1 is white."""
-    return np.clip(np.rint(confidence.astype(np.float32) * 255), 0, 255).astype(np.uint8)
+    """Return (H, W) grey values for confidence in [0, 1]: 0 is black, as is what is no number; 1 is white."""
+    return np.clip(np.rint(np.nan_to_num(confidence.astype(np.float32)) * 255), 0, 255).astype(np.uint8)
 
 
 def _caption(text: str, width: int) -> Picture:

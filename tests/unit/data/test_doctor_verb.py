@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.archives import pack, write_ade20k, write_folder
+from support.archives import pack, write_ade20k, write_coco, write_folder
 from vfmseg.cli.check_data_verb import is_recipe
 from vfmseg.cli.program import main
 
@@ -58,6 +58,13 @@ def test_known_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     printed = check(f"{write_ade20k(tmp_path)} --split val --data.name ade20k", capsys)
     assert " ".join(printed.split()).startswith(f"ADE20K in {tmp_path}: 2 images with labels, 150 classes")
     assert "train" not in printed.split("WARNING")[0].replace("training", "")
+
+
+@pytest.mark.parametrize(("task", "count"), [("panoptic", 133), ("instance", 80)])
+def test_known_data_set__task(tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, count: int):
+    write_coco(tmp_path, kind="panoptic" if task == "panoptic" else "instances")
+    assert main(["check-data", str(tmp_path), "--data.name", "coco", "--task", task, "--json", "-"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["class_names"]) == count
 
 
 @pytest.mark.parametrize("form", ["{}", "-c {}", "./{} --data.path mine/dataset.yaml"])

@@ -49,6 +49,7 @@ def test_legend__wraps_where_names_do_not_fit() -> None:
 
 def test_confidence_image__covers_the_range() -> None:
     assert confidence_image(np.array([[0.0, 0.5, 1.0]], np.float16)).tolist() == [[0, 128, 255]]
+    assert confidence_image(np.array([[np.nan, 0.5]], np.float16)).tolist() == [[0, 128]]
 
 
 def test_overlay__borders_part_two_objects_of_one_class() -> None:

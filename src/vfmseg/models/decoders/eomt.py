@@ -91,12 +91,8 @@ class EoMTDecoder(Decoder):
         Raises:
             RecipeError: the encoder has fewer blocks than the queries are to run through.
         """
+        refuse_more_blocks(self.num_blocks, encoder)
         first = encoder.num_blocks - self.num_blocks
-        if first < 0:
-            raise RecipeError(
-                f"decoder.num_blocks is {self.num_blocks}, but the encoder has {encoder.num_blocks} blocks; "
-                f"allowed are 1 to {encoder.num_blocks}."
-            )
         num_queries = len(self.queries)
         tokens = encoder.run_blocks(encoder.embed(pixels), 0, first)
         queries = self.queries.to(tokens.dtype).expand(len(tokens), -1, -1)
@@ -138,9 +134,18 @@ class EoMTDecoder(Decoder):
         return mask
 
 
+def refuse_more_blocks(num_blocks: int, encoder: Encoder) -> None:
+    """Raise RecipeError where queries are to run through more blocks than the encoder has."""
+    if num_blocks > encoder.num_blocks:
+        raise RecipeError(
+            f"decoder.num_blocks is {num_blocks}, but the encoder has {encoder.num_blocks} blocks; "
+            f"allowed are 1 to {encoder.num_blocks}."
+        )
+
+
 def default_blocks(num_encoder_blocks: int) -> int:
     """Return how many of an encoder's blocks queries run through by default: the published 3 of 12, 4 of 24, 5 of 40."""
-    return 3 if num_encoder_blocks <= 12 else 4 if num_encoder_blocks <= 24 else 5
+    return min(num_encoder_blocks, 3 if num_encoder_blocks <= 12 else 4 if num_encoder_blocks <= 24 else 5)
 
 
 def num_upscalings(patch_size: int) -> int:
