@@ -84,7 +84,8 @@ def settle_machine(recipe: Recipe, say: Say, *, trains: bool = True) -> Machine:
         wanted = max(devices) + 1 if isinstance(devices, list) else devices
         if wanted > there:
             raise ResourceError(
-                f"trainer.devices is {trainer.devices}, but there are {there} GPUs (0..{there - 1})."
+                f"trainer.devices is {trainer.devices}, but there are {there} GPUs (0..{there - 1}). Use "
+                f"--trainer.devices {there}: training.effective_batch_size stays as it is, by accumulation."
             )
     elif isinstance(trainer.devices, list) or trainer.devices == "auto":
         devices = len(trainer.devices) if isinstance(trainer.devices, list) else 1

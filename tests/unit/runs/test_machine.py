@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from vfmseg.errors import RecipeError
+from vfmseg.errors import RecipeError, ResourceError
 from vfmseg.runs.machine import _strategy, settle_machine
 from vfmseg.runs.recipe_reader import read_recipe
 
@@ -31,6 +31,17 @@ def test_wandb__that_is_missing_is_said_before_any_work(tmp_path, monkeypatch) -
         RecipeError, match=r"names wandb, which is not installed: pip install 'vfmseg\[wandb\]'"
     ):
         _settle(**{"training.loggers": ["tensorboard", "wandb"]})
+
+
+def test_devices__more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for asked in (4, [0, 2]):
+        with pytest.raises(ResourceError) as caught:
+            _settle(**{"trainer.accelerator": "auto", "trainer.devices": asked})
+        assert f"trainer.devices is {asked}, but there are 2 GPUs (0..1). Use --trainer.devices 2:" in str(
+            caught.value
+        )
 
 
 def test_fsdp__needs_gpus() -> None:
