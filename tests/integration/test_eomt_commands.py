@@ -73,7 +73,8 @@ def test_recipe__at_the_path_of_the_first_readme_is_offered_where_it_is_now(
 SMALLER = (
     " --encoder.image_size 64 --encoder.weights random --encoder.overrides '{embed_dim: 24, depth: 4, num_heads: 2}'"
     " --decoder.num_queries 5 --training.steps 2 --training.warmup 0 --training.encoder_warmup 0"
-    " --training.mask_points 32 --training.overlays 0 --training.loggers [] --training.effective_batch_size 8 --training.precision 32-true"
+    " --training.mask_points 32 --training.overlays 0 --training.loggers []"
+    " --training.effective_batch_size 8 --training.precision 32-true"
     " --trainer.accelerator cpu --data.num_workers 0 --out run --no_report"
 )
 """What makes the recipe's own line run here: another size, not another protocol."""
