@@ -184,11 +184,11 @@ def _check_polygons(outline: list[list[float]], size: Size) -> list[NDArray[np.f
                 f"a polygon has {len(polygon)} numbers; x and y of at least three points are needed"
             )
     polygons = [np.array(polygon, np.float64) for polygon in outline]
-    for polygon in polygons:
-        outside = np.maximum(-polygon, polygon - np.resize(size[::-1], len(polygon)))  # x and y in turn
+    for places in polygons:
+        outside = np.maximum(-places, places - np.resize(size[::-1], len(places)))  # x and y in turn
         farthest = int(outside.argmax())
         if not outside[farthest] <= _FARTHEST_PX:
-            x, y = polygon[farthest & ~1], polygon[farthest | 1]
+            x, y = places[farthest & ~1], places[farthest | 1]
             raise ValueError(
                 f"a point of it lies at x {x:g}, y {y:g}, far outside the image of {size[0]} x {size[1]} (height x width)"
             )
