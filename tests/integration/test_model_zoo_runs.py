@@ -1,6 +1,7 @@
 """Every recipe of the model zoo and the ladder trains two steps and validates on tiny archives in the original layouts.
 
-Encoders are cut to narrow blocks and views to 64 pixels; what else the recipes say stays.
+Every recipe of generated scenes does so on a few of them. The zoo's encoders are cut to narrow blocks and views to 64
+pixels; what else the recipes say stays.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from vfmseg.models.checkpoint import read_header
 from vfmseg.runs.recipe_reader import list_recipes, read_recipe
 
 _ZOO = [path for path in list_recipes() if path.split("/")[1] in ("dinov2", "dinov3", "ladder")]
+_SCENES = [path for path in list_recipes() if path.startswith("configs/scenes_")]
 _HEADLINES = {"semantic": "miou", "panoptic": "pq", "instance": "ap"}
 
 
@@ -33,6 +35,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_there_are_all() -> None:
     assert len(_ZOO) == 24 + 6
+    assert len(_SCENES) == 1 + 3  # the linear decoder, and EoMT for each task
 
 
 @pytest.mark.parametrize("path", _ZOO)
@@ -75,3 +78,16 @@ def test_recipe__trains_two_steps_and_validates(
     assert run.result["task"] == task
     assert run.result[f"val/{_HEADLINES[task]}"] is not None
     assert read_header(tmp_path / "run" / "checkpoints" / "last").step == 2
+
+
+@pytest.mark.parametrize("path", _SCENES)
+def test_scenes_recipe__trains_two_steps_and_validates(path: str, tmp_path: Path) -> None:
+    task = read_recipe(path).recipe.task
+    changes: dict[str, Any] = {
+        "data": {"scenes": {"train": 4, "val": 2}, "batch_size": 2, "num_workers": 0},
+        "training": {"steps": 2, "effective_batch_size": 2, "overlays": 0, "loggers": []},
+        "trainer": {"accelerator": "cpu", "progress": False},
+    }
+    run = vfmseg.fit(path, out=tmp_path / "run", say=lambda message: None, **changes)
+    assert (run.result["steps"], run.result["task"]) == (2, task)
+    assert run.result[f"val/{_HEADLINES[task]}"] is not None
