@@ -45,7 +45,7 @@ from vfmseg.runs.resume import OwnRates, find_resume_file, refuse_other_data
 from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
-from vfmseg.training.callbacks.history import History, peak_memory_gib, read_rows
+from vfmseg.training.callbacks.history import History, peak_memory_gib
 from vfmseg.training.callbacks.pictures import Pictures
 from vfmseg.training.callbacks.progress import Progress
 from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal, signals_given_back
@@ -155,10 +155,6 @@ def fit(
         ) from error
     finally:
         close_loggers(loggers, exit_code=int(trainer.interrupted))
-    if not callbacks.history.rows:  # it was killed after its last step, so that nothing was left to train
-        callbacks.history.rows = read_rows(folder / "metrics.csv")
-        last = callbacks.history.rows[-1] if callbacks.history.rows else {}
-        callbacks.history.seconds_before = float(last.get("time_s") or 0.0)
     if callbacks.stopping is not None and callbacks.stopping.reason:
         say(callbacks.stopping.reason)
     if unfinished := module.masks.unfinished(trainer.global_step):

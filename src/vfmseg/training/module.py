@@ -185,7 +185,8 @@ class SegmentationModule(pl.LightningModule):
             self.refuse_if_diverged()
         self._metric = self.task.metric(self.label_space, self.device)
         now = self.masks.probabilities(self.global_step)
-        differs = self.trainer.state.fn == "fit" and now != self.masks.inference
+        is_run = self.trainer.global_step > 0  # and no checkpoint that is only validated
+        differs = is_run and now != self.masks.inference
         self._masked_metric = self.task.metric(self.label_space, self.device) if differs else None
         self._records, self._unscored = [], []
         self._started = time.perf_counter()

@@ -17,7 +17,16 @@ class StepCallback(pl.Callback):
         self._last_step: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember where the run starts."""
+        """Begin."""
+        self.begin(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin here where there was nothing to train: a run killed in its last validation only validates."""
+        if self._last_step is None:
+            self.begin(trainer)
+
+    def begin(self, trainer: pl.Trainer) -> None:
+        """Remember where the run starts: before its first step, or before the validation that it lacks."""
         self._last_step = trainer.global_step
 
     def on_train_batch_end(

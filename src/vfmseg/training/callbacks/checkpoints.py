@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from vfmseg.models.checkpoint import CheckpointHeader, save_model, writing
+from vfmseg.models.checkpoint import MODEL_FILE, CheckpointHeader, read_header, save_model, writing
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import SegmentationModule
@@ -87,9 +87,23 @@ class Checkpoints(StepCallback):
         """Whether the last validation was the best so far; other callbacks ask."""
         self._saved_step: int | None = None
 
+    def begin(self, trainer: pl.Trainer) -> None:
+        """Take over the best of the run that is resumed, also where it was saved later than what is resumed from."""
+        super().begin(trainer)
+        if not (self.folder / "best" / MODEL_FILE).is_file():
+            return
+        header = read_header(self.folder / "best")
+        value = header.metrics.get(self.headline)
+        if value is not None and self.best_step < header.step <= trainer.global_step:
+            self.best, self.best_step = value, header.step
+
     def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
-        """Save ``last`` where it is due, unless a validation follows at once, which then saves it."""
-        if step % self.every == 0 or step == trainer.max_steps:
+        """Save ``last`` where it is due, unless a validation follows at once, which then saves it.
+
+        Resumed from before a validation, Lightning would leave it out; that of the last step is made up for.
+        """
+        validates = (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_interval == 0
+        if step == trainer.max_steps or (step % self.every == 0 and not validates):
             self.save_last(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -58,9 +58,9 @@ class History(StepCallback):
         self._columns: list[str] = []
         self._warned_of: set[str] = set()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begin(self, trainer: pl.Trainer) -> None:
         """Take over the rows of the run that is resumed, and start the clocks."""
-        super().on_train_start(trainer, pl_module)
+        super().begin(trainer)
         self.rows = [row for row in read_rows(self.path) if (row["step"] or 0) <= trainer.global_step]
         self.seconds_before = float(self.rows[-1].get("time_s") or 0.0) if self.rows else 0.0
         now = time.perf_counter()
@@ -131,6 +131,9 @@ class History(StepCallback):
         if trainer.sanity_checking or pl_module.validation is None or self._last_step is None:
             return
         found = pl_module.validation
+        once = [row for row in self.rows if row["step"] != found.step or "val/seconds" not in row]
+        if len(once) < len(self.rows):  # killed before this validation was saved, it is made again
+            self.rows, self._columns = once, []
         self._append(trainer, found.step, {**found.row(), "val/seconds": found.seconds})
 
     def _append(self, trainer: pl.Trainer, step: int, row: Row) -> None:
