@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from support.transfers import transfers
 from vfmseg.errors import LabelError, RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
 from vfmseg.losses.pixels import pixel_cross_entropy
@@ -290,6 +291,15 @@ def test_mask_criterion__two_processes_equal_one(tmp_path: Path) -> None:
         shares = [torch.load(tmp_path / f"{average}{which}{rank}") for rank in (0, 1)]
         for first, second, wanted in zip(*shares, expected, strict=True):
             torch.testing.assert_close((first + second) / 2, wanted, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_mask_criterion__two_transfers_however_many_layers_images_and_segments(images: int) -> None:
+    masks, classes, targets = batch(images)
+    layers = output(masks, classes) * images
+    with transfers() as seen:
+        criterion()(layers, targets)[0].backward()
+    assert seen == ["cpu", "cpu"]  # which segments there are, and what every pair costs
 
 
 def test_mask_criterion__leaves_its_inputs_alone() -> None:
