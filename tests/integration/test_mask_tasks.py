@@ -17,6 +17,7 @@ import vfmseg
 from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 from vfmseg.training.callbacks.history import read_rows
+from vfmseg.training.schedule import MaskSchedule
 
 _QUIET = {"say": lambda message: None}
 _EOMT = {"name": "eomt", "num_queries": 12, "num_blocks": 2}
@@ -41,12 +42,39 @@ def test_fit__eomt_learns_each_task(task: str, headline: str, tmp_path: Path) ->
     assert [row["mask_probability/0"] for row in trained] == sorted(
         (row["mask_probability/0"] for row in trained), reverse=True
     )
-    assert trained[0]["mask_probability/0"] == 1
-    assert trained[-1]["mask_probability/1"] == 0  # the last step of a run has no masks, whatever its length
+    # four optimiser steps of two micro-batches each: blocks are annealed from step 1 to 1 and from step 3 to 3
+    assert [row["mask_probability/0"] for row in trained] == [1, 0, 0, 0]
+    assert [row["mask_probability/1"] for row in trained] == [1, 1, 1, 0]
     halfway = next(row for row in rows if f"val/{headline}" in row)
     assert f"val_masked/{headline}" in halfway
     again = vfmseg.validate(run.folder / "checkpoints" / "last", **_QUIET)
     assert again.result[f"val/{headline}"] == pytest.approx(run.result[f"val/{headline}"], abs=1e-9)
+
+
+def _probabilities(folder: Path) -> dict[int, tuple[float | None, ...]]:
+    rows = [row for row in read_rows(folder / "metrics.csv") if "train/loss" in row]
+    return {
+        int(row["step"] or 0): tuple(row[f"mask_probability/{block}"] for block in (0, 1)) for row in rows
+    }
+
+
+def test_fit__an_extended_run_is_annealed_over_its_new_length(tmp_path: Path) -> None:
+    said: list[str] = []
+    training = {"steps": 12, "mask_points": 32, "validate_every": 1.0, "overlays": 0}
+    vfmseg.fit(recipe("panoptic", training=training), out=tmp_path / "run", **_QUIET)
+    before = _probabilities(tmp_path / "run")
+    assert before[12] == (0, 0)
+    longer = recipe("panoptic", training={**training, "steps": 24})
+    vfmseg.fit(longer, out=tmp_path / "run", resume=True, say=said.append)
+    after = _probabilities(tmp_path / "run")
+    assert list(after) == list(range(1, 25))
+    assert {step: after[step] for step in before} == before
+    schedule = MaskSchedule(
+        starts=(4, 16), ends=(8, 20)
+    )  # a sixth and four sixths of 24 steps, each for a sixth
+    for step in range(13, 25):
+        assert after[step] == pytest.approx(schedule.probabilities(step - 1))
+    assert "resume: training.steps was 12, is now 24" in said
 
 
 def test_fit__more_objects_than_queries_are_counted_and_said_once(
