@@ -56,7 +56,12 @@ class AnnotatedInstances:
     @property
     def packed_masks(self) -> Tensor:
         """(S, H, ceil(W / 8)) uint8 masks at one bit a pixel, as ``types.Instances`` holds them."""
-        return torch.from_numpy(np.packbits(self.masks, axis=2))
+        packed = np.zeros((len(self), self.size[0], -(-self.size[1] // 8)), np.uint8)
+        for one, rle in zip(
+            packed, self.rles, strict=True
+        ):  # one at a time: at a byte a pixel all are gigabytes
+            one[:] = np.packbits(decode_mask(rle, self.size), axis=1)
+        return torch.from_numpy(packed)
 
 
 class LabelFiles(Protocol):

@@ -79,7 +79,11 @@ def truth_of_targets(targets: Targets, is_thing: Sequence[bool] | None = None) -
     if is_thing is not None:
         refuse_unknown_classes(classes[numbers], len(is_thing), "label", "")
         numbers = numbers[np.array(is_thing, bool)[classes[numbers]]]
-    masks = np.packbits(id_map == numbers[:, None, None], axis=-1)
+    masks = np.zeros((len(numbers), id_map.shape[0], -(-id_map.shape[1] // 8)), np.uint8)
+    for mask, number in zip(
+        masks, numbers, strict=True
+    ):  # one at a time: at a byte a pixel all are gigabytes
+        mask[:] = np.packbits(id_map == number, axis=1)
     crowd = targets.segment_is_crowd
     return InstanceTruth(
         torch.from_numpy(masks),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as referee
 
 from support.archives import SIZE, Files, Packing, draw_label, write_coco
 from support.errors import raises
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
 from vfmseg.data.run_lengths import decode_mask, decode_runs, encode_mask
+from vfmseg.data.segments import AnnotatedInstances
 from vfmseg.data.shapes import Shapes
 from vfmseg.errors import DataError, LabelError
 from vfmseg.types import IGNORE_INDEX
@@ -250,6 +253,22 @@ def test_coco__json_without_image_and_image_without_entry(tmp_path: Path):
     assert [name[-6:-4] for name in dataset.names] == ["01", "03", "04"]
     assert dataset.targets(1).segment_classes.shape == (0,)
     assert dataset.targets(2).segment_is_crowd.tolist() == [True]
+
+
+def test_instances__are_packed_without_all_of_them_at_a_byte_a_pixel():
+    size = (1000, 801)
+    mask = np.zeros(size, bool)
+    mask[3, 800] = mask[:, 5] = True
+    count = 64
+    truth = AnnotatedInstances(
+        (encode_mask(mask),) * count, torch.zeros(count), torch.zeros(count), torch.zeros(count), size
+    )
+    tracemalloc.start()
+    packed = truth.packed_masks
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * packed.numel()  # the masks themselves take eight times that
+    np.testing.assert_array_equal(np.unpackbits(packed[-1].numpy(), axis=1, count=801), mask)
 
 
 def test_run_lengths__both_ways():
