@@ -75,6 +75,9 @@ def test_fit__an_extended_run_is_annealed_over_its_new_length(tmp_path: Path) ->
     for step in range(13, 25):
         assert after[step] == pytest.approx(schedule.probabilities(step - 1))
     assert "resume: training.steps was 12, is now 24" in said
+    (back,) = [line for line in said if line.startswith("masks:")]
+    assert "with probability 0.00, 1.00 again (one a block; at step 12 it was 0.00, 0.00)" in back
+    assert "--decoder.masks never" in back
 
 
 def test_fit__more_objects_than_queries_are_counted_and_said_once(

@@ -42,6 +42,7 @@ from vfmseg.runs.machine import (
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, in_steps
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree, recipe_yaml
 from vfmseg.runs.resume import OwnRates, find_resume_file, refuse_other_data
+from vfmseg.runs.schedule_notes import long_warmup, returning_masks
 from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
@@ -132,8 +133,12 @@ def fit(
     )
     criterion = build_criterion(chosen, splits.train, say)
     module = build_module(chosen, segmenter, criterion, splits.label_space)
-    if unfinished := module.masks.unfinished(chosen.training.steps):
-        say(unfinished)
+    notes = [module.masks.unfinished(chosen.training.steps), long_warmup(module.optimizer_settings)]
+    if resume_file is not None:
+        before, blocks = read_recipe(folder / RECIPE_FILE).recipe, len(module.masks.starts)
+        notes.append(returning_masks(before, chosen, blocks, restored_step(resume_file)))
+    for note in filter(None, notes):
+        say(note)
     data = build_data(chosen, splits.train, splits.val)
     loggers = build_loggers(chosen, folder)
     if rank_zero_only.rank == 0:
