@@ -42,6 +42,6 @@ def returning_masks(before: Recipe, now: Recipe, num_blocks: int, step: int) -> 
     old, new = (", ".join(f"{probability:.2f}" for probability in shown) for shown in (was, will_be))
     return (
         f"masks: queries attend inside their masks with probability {new} again (one a block; at step {step} it was "
-        f"{old}), as annealing is spread over the longer run. To learn on without masks, start a new run from these weights: "
-        "--init_from RUN --decoder.masks never."
+        f"{old}), as annealing is spread over the longer run. To learn on without masks, start a new run from these "
+        "weights: --init_from RUN --decoder.masks never."
     )
