@@ -123,7 +123,10 @@ def test_read_description__all_mistakes_at_once():
             "names: {0: a, 1: b, 0: c}",
             "d.yaml: the key names.0 stands in line 1 and again in line 1. Only the last would count: keep one",
         ),
-        ("names: [a, b]\nlabel_map:\n  3: 0\n  3: 1", "d.yaml: the key label_map.3 stands in line 3 and again in line 4"),
+        (
+            "names: [a, b]\nlabel_map:\n  3: 0\n  3: 1",
+            "d.yaml: the key label_map.3 stands in line 3 and again in line 4",
+        ),
         ("names: [2024-02-30]", "d.yaml is not YAML: day is out of range"),
         ("names: [a", "d.yaml is not YAML: "),
     ],
