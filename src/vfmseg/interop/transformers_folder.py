@@ -105,21 +105,33 @@ def _plain(name: str) -> str:
 def _settings(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not path.is_file():
         return {}, ()
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig  # seconds to import, and a file may come without its config.json
 
+    # what is wrong in a JSON shows as any of these where transformers takes it apart
     try:
         settings = AutoConfig.from_pretrained(path.parent, local_files_only=True).to_dict()
-    except (OSError, ValueError) as error:
+        patch = settings["patch_size"]
+        settings["patch_size"] = patch if isinstance(patch, int) else patch[0]
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        StrictDataclassError,
+    ) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise WeightsError(
-            f"{path} cannot be read as transformers' configuration of an EoMT ({error}). Fetch it again, or move it "
+            f"{path} cannot be read as transformers' configuration of an EoMT ({reason}). Fetch it again, or move it "
             "away to do without it."
         ) from None
     named = settings.pop("id2label", {})
     names = tuple(str(named[number]) for number in sorted(named))
     if all(name == f"LABEL_{number}" for number, name in enumerate(names)):
         names = ()
-    patch = settings["patch_size"]
-    return settings | {"patch_size": patch if isinstance(patch, int) else patch[0]}, names
+    return settings, names
 
 
 def _statistics(path: Path) -> dict[str, tuple[float, ...]]:
@@ -127,10 +139,13 @@ def _statistics(path: Path) -> dict[str, tuple[float, ...]]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is no JSON ({error}). Fetch it again, or move it away.") from None
-    return {
-        which: tuple(float(v) for v in content[f"image_{which}"])
-        for which in ("mean", "std")
-        if content.get(f"image_{which}")
-    }
+        return {
+            which: tuple(float(v) for v in content[f"image_{which}"])
+            for which in ("mean", "std")
+            if content.get(f"image_{which}")
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as transformers' settings of an image processor ({error}). Fetch it again, or move "
+            "it away."
+        ) from None

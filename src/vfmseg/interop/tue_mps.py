@@ -6,7 +6,6 @@ Their files hold ``network.encoder.backbone.*``, the decoder's layers beside it,
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from vfmseg.models.decoders.mask2former import Mask2FormerDecoder
 from vfmseg.models.decoders.mask2former import from_published as mask2former_tensors
 from vfmseg.models.encoders.names import to_timm_names
 from vfmseg.models.encoders.vit import VitEncoder
+from vfmseg.models.encoders.weights_file import is_pickle, read_file
 from vfmseg.models.encoders.weights_report import collapse
 from vfmseg.models.segmenter import Segmenter
 
@@ -47,7 +47,7 @@ class Published:
 def is_tue_mps(file: Path) -> bool:
     """Tell a checkpoint of a published program from one of ours: a pickle, or safetensors with their names."""
     try:
-        if _is_pickle(file):
+        if is_pickle(file):
             return True
         with safe_open(file, "pt") as opened:
             names = [name.replace("_orig_mod.", "") for name in opened.keys()]  # noqa: SIM118
@@ -65,19 +65,7 @@ def read_tue_mps(file: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: it is damaged, would run code, or is of another program.
     """
-    try:
-        if _is_pickle(file):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        else:
-            with safe_open(file, "pt") as opened:
-                content = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{file} is a pickle that would run code when opened, which vfmseg refuses. If you trust its source, save "
-            "its tensors once with safetensors.torch.save_file and give that file."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read as weights, it may be cut off: {error}") from error
+    content = read_file(file)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     state = (
@@ -144,13 +132,6 @@ def from_tue_mps(
     return Published(tensors, (*not_used, *left_out, *(n for n in renamed if n not in known)))
 
 
-def _is_pickle(file: Path) -> bool:
-    """Tell by the first bytes: a zip as torch writes it, or a bare pickle; safetensors have a brace after a length."""
-    with file.open("rb") as opened:
-        start = opened.read(9)
-    return start.startswith((b"PK", b"\x80\x02", b"\x80\x04")) and start[8:] != b"{"
-
-
 def _short(name: str) -> str:
     return name.replace("_orig_mod.", "").removeprefix("network.")
 
@@ -176,7 +157,7 @@ def refuse_other_statistics(which: str, values: Tensor, segmenter: Segmenter) ->
     """
     ours = getattr(segmenter.encoder, which).flatten()
     theirs = values.flatten().to(ours)
-    if not torch.allclose(theirs, ours, atol=1e-3):
+    if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
         raise WeightsError(
             f"the file was trained on pixels with {which} {theirs.tolist()}, but the encoder's own is "
             f"{ours.tolist()}; its predictions would be wrong. Copy the file's numbers into segmenter.encoder.mean "

@@ -142,23 +142,25 @@ def read_header(path: str | Path) -> CheckpointHeader:
         with safe_open(file, "pt") as opened:
             raw = (opened.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as safetensors ({error}); it may be cut short."
-        ) from None
+        raise _damaged(file, error) from None
     if raw is None:
         raise CheckpointError(
             f"{file} was not written by vfmseg: its header has no recipe and no classes. To start from its weights "
             "use encoder.weights; to predict, give a checkpoint of a vfmseg run."
         )
-    known = json.loads(raw)
-    return CheckpointHeader(
-        recipe=known["recipe"],
-        label_space=LabelSpace.from_dict(known["classes"]),
-        mean=tuple(known["mean"]),
-        std=tuple(known["std"]),
-        step=int(known["step"]),
-        metrics=known["metrics"],
-    )
+    try:
+        known = json.loads(raw)
+        return CheckpointHeader(
+            recipe=dict(known["recipe"]),
+            label_space=LabelSpace.from_dict(known["classes"]),
+            mean=tuple(map(float, known["mean"])),
+            std=tuple(map(float, known["std"])),
+            step=int(known["step"]),
+            metrics=dict(known["metrics"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # AttributeError: a list for a mapping
+        reason = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be understood: {error}"
+        raise _damaged(file, f"its header {reason}") from None
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -172,9 +174,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         with safe_open(file, "pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as safetensors ({error}); it may be cut short."
-        ) from None
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"{file} is no whole model file: damaged, cut short or of another kind ({reason}). Copy or fetch it again, or "
+        "give another checkpoint: a run has two, checkpoints/best and checkpoints/last."
+    )
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], *, source: str | Path) -> None:

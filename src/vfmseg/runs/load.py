@@ -45,12 +45,10 @@ def load(
     file = find_model_file(checkpoint)
     if is_published(file):
         return _load_published(file, recipe, device)
-    if recipe is not None:
-        raise RecipeError(
-            f"{file} knows what it is; leave out the recipe {recipe}, which is for published files."
-        )
     header = read_header(file)
-    task = build_task(model_recipe(header).task)
+    if recipe is not None:
+        raise RecipeError(f"{file} knows what it is; leave out the recipe, which is for published files.")
+    task = build_task(model_recipe(header, file).task)
     return Predictor(restore(file), header.label_space, task, device=device)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shlex
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,20 +49,37 @@ def find_resume_file(folder: Path, recipe: Recipe, say: Say) -> Path | None:
             f"{folder} cannot go on with another model: {'; '.join(fixed)}. Leave that as it was, or start a new run "
             f"from its weights: --init_from {shlex.quote(str(folder))} --out ELSEWHERE, without --resume."
         )
-    try:
-        step = restored_step(resume_file)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{resume_file} cannot be read ({reason}). Remove it to start this run from step 0 with --resume."
-        ) from None
+    step = _checked_step(resume_file, folder)
     say(f"resume: going on from step {step} of {recipe.training.steps}")
     return resume_file
 
 
+def _checked_step(resume_file: Path, folder: Path) -> int:
+    """Return the step to go on from, after every byte was checked: torch reads damaged numbers without a word."""
+    try:
+        with zipfile.ZipFile(resume_file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        return restored_step(resume_file)
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"{resume_file} is no whole resume file: damaged, cut short or of another kind ({reason}). Remove it to "
+            "start this run from step 0 with --resume, or start a new run from its weights: --init_from "
+            f"{shlex.quote(str(folder))} --out ELSEWHERE, without --resume."
+        ) from None
+
+
 def refuse_other_data(folder: Path, label_space: LabelSpace) -> None:
-    """Raise CheckpointError where the data of a resumed run has other classes than it was started with."""
-    before = read_header(folder / "checkpoints" / "last").label_space.names
+    """Raise CheckpointError where the data of a resumed run has other classes than it began with, or they are lost."""
+    try:
+        before = read_header(folder / "checkpoints" / "last").label_space.names
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} To go on, copy the model file of checkpoints/best there: only its classes are read, and it is "
+            "written anew."
+        ) from None
     if before != label_space.names:
         raise CheckpointError(
             f"{folder} was started on data with the classes {', '.join(before)}; now they are "

@@ -93,7 +93,7 @@ def validate(
     # a share of the images is for looking on while training; a validation sees all
     trainer_recipe = dataclasses.replace(loaded.recipe.trainer, limit_val_batches=1.0)
     chosen = dataclasses.replace(loaded.recipe, trainer=trainer_recipe)
-    own = chosen if header is None else model_recipe(header)
+    own = chosen if header is None else model_recipe(header, file)
     for line in _unused(chosen, own):
         say(f"validate: {line}")
     machine = settle_machine(chosen, say, trains=False)
@@ -141,14 +141,24 @@ def recipe_of(
     return read_recipe({**read_header(checkpoint).recipe, "trainer": {}}, overrides, notes=notes)
 
 
-def model_recipe(header: CheckpointHeader) -> Recipe:
+def model_recipe(header: CheckpointHeader, file: Path) -> Recipe:
     """Return the part of a checkpoint's recipe that says what the model is; its weights come from the checkpoint.
 
     The rest (data, training, machine) is left at its defaults: a model must load whatever those keys were called
     when it was trained.
+
+    Raises:
+        CheckpointError: the recipe in ``file`` does not say, or names what this version does not have.
     """
-    parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
-    return read_recipe({**parts, "encoder": {**parts["encoder"], "weights": "random"}}).recipe
+    try:
+        parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
+        return read_recipe({**parts, "encoder": {**parts["encoder"], "weights": "random"}}).recipe
+    except (KeyError, TypeError, RecipeError) as error:
+        reason = f"It lacks {error}." if isinstance(error, KeyError) else error
+        raise CheckpointError(
+            f"{file} holds a recipe that this version of vfmseg cannot make a model of. {reason}\nUse the version that "
+            "trained it (environment.json of the run names it), or another checkpoint."
+        ) from None
 
 
 def _unused(chosen: Recipe, own: Recipe) -> list[str]:
@@ -169,7 +179,7 @@ def restore(checkpoint: str | Path) -> Segmenter:
     """
     file = find_model_file(checkpoint)
     header = read_header(file)
-    segmenter = build_model(model_recipe(header), header.label_space.num_classes)
+    segmenter = build_model(model_recipe(header, file), header.label_space.num_classes)
     load_into(segmenter, read_tensors(file), source=file)
     return segmenter.eval()
 

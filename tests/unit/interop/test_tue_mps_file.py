@@ -60,5 +60,7 @@ def test_read_tue_mps__code_is_not_run(tmp_path: Path) -> None:
 def test_read_tue_mps__a_file_cut_short(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "whole.bin")
     (tmp_path / "cut.bin").write_bytes((tmp_path / "whole.bin").read_bytes()[:200])
-    with pytest.raises(WeightsError, match="cannot be read as weights, it may be cut off"):
+    with pytest.raises(
+        WeightsError, match="cannot be read as weights: damaged, cut short or of another kind"
+    ):
         read_tue_mps(tmp_path / "cut.bin")

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,50 @@ def test_read__of_a_file_that_is_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-50])
     for read in (read_header, read_tensors):
-        with pytest.raises(CheckpointError, match=r"cannot be read as safetensors .*may be cut short"):
+        with pytest.raises(
+            CheckpointError, match=r"is no whole model file: damaged, cut short .*give another"
+        ):
             read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "header too small"),
+        (b"garbage" * 100, "header too large"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "header too large"),
+        (b"task: semantic\n", "header too large"),
+        (struct.pack("<Q", 12) + b'{"a": broken', "invalid JSON in header"),
+    ],
+    ids=["empty", "garbage", "picture", "recipe", "header"],
+)
+def test_read__of_a_file_that_is_something_else(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    for read in (read_header, read_tensors):
+        with pytest.raises(
+            CheckpointError, match=rf"is no whole model file: .*{reason}.*Copy or fetch it again"
+        ):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("described", "reason"),
+    [
+        ("{broken", "cannot be understood: Expecting property name"),
+        ("[1]", "cannot be understood: list indices"),
+        ("null", "cannot be understood"),
+        ("{}", "lacks 'recipe'"),
+        (json.dumps({**_HEADER.as_dict(), "recipe": [1]}), "cannot be understood"),
+        (json.dumps({**_HEADER.as_dict(), "classes": {"names": ["a"]}}), "lacks 'colours'"),
+        (json.dumps({**_HEADER.as_dict(), "classes": [1]}), "cannot be understood"),
+        (json.dumps({**_HEADER.as_dict(), "mean": None}), "cannot be understood"),
+        (json.dumps({**_HEADER.as_dict(), "step": "x"}), "cannot be understood: invalid literal"),
+    ],
+)
+def test_read_header__that_is_damaged(described: str, reason: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"vfmseg": described})
+    with pytest.raises(CheckpointError, match=rf"is no whole model file: .*its header {reason}"):
+        read_header(tmp_path)
 
 
 def test_load_into__names_both_lists(tmp_path: Path) -> None:

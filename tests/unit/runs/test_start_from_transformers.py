@@ -196,7 +196,21 @@ def test_build_published__without_config_is_taken_at_its_shapes_and_that_is_said
     [
         ("config.json", "{", "cannot be read as transformers' configuration"),
         ("config.json", '{"model_type": "no such"}', "cannot be read as transformers' configuration"),
-        ("preprocessor_config.json", "{", "is no JSON"),
+        ("config.json", "null", "cannot be read as transformers' configuration"),
+        ("config.json", '{"model_type": "bert"}', "has no 'patch_size'"),
+        (
+            "config.json",
+            '{"model_type": "eomt", "patch_size": []}',
+            "cannot be read as transformers' configuration",
+        ),
+        (
+            "config.json",
+            '{"model_type": "eomt", "id2label": 3}',
+            "cannot be read as transformers' configuration",
+        ),
+        ("preprocessor_config.json", "{", "cannot be read as transformers' settings of an image processor"),
+        ("preprocessor_config.json", "[]", "cannot be read as transformers' settings of an image processor"),
+        ("preprocessor_config.json", '{"image_mean": ["a"]}', "could not convert string to float"),
     ],
 )
 def test_build_published__damaged_json_is_named(

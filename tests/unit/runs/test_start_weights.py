@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from support.eomt import dinov3_folder, in_order, part, read
 from support.tiny import tiny_recipe
 from vfmseg.data.scene_style import CLASSES
 from vfmseg.errors import CheckpointError, RecipeError, WeightsError
+from vfmseg.models.checkpoint import CheckpointHeader, save_model
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import build_model
 from vfmseg.runs.load import load
@@ -177,7 +178,7 @@ def test_validate_and_load__under_the_recipe_that_is_given(tmp_path: Path) -> No
 
 
 def test_load__a_recipe_for_a_checkpoint_that_has_its_own_is_refused(tmp_path: Path) -> None:
-    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
+    save_model(tmp_path, nn.Linear(1, 1), CheckpointHeader({}, FIVE, (0.0,), (1.0,), 1))
     with pytest.raises(RecipeError, match="knows what it is; leave out the recipe"):
         load(tmp_path / "model.safetensors", "configs/scenes_linear_semantic.yaml")
 

@@ -36,11 +36,11 @@ def _resumed(folder: Path, *, at: int, on_disk: tuple[int, float | None] | None)
         (20, (10, 0.5), (0.5, 10)),
         (20, (30, 0.75), (0.5, 10)),  # of steps that will be gone through again
         (20, (20, None), (0.5, 10)),
-        (20, None, (0.5, 10)),
+        (20, None, (None, 0)),  # it was removed: the next validation makes it anew
     ],
 )
 def test_begin__takes_over_the_best_there_is(
-    at: int, on_disk: tuple[int, float | None] | None, best: tuple[float, int], tmp_path: Path
+    at: int, on_disk: tuple[int, float | None] | None, best: tuple[float | None, int], tmp_path: Path
 ) -> None:
     checkpoints = _resumed(tmp_path, at=at, on_disk=on_disk)
     assert (checkpoints.best, checkpoints.best_step) == best

@@ -7,22 +7,19 @@ has another shape. Files are safetensors, or pickles that run no code.
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from vfmseg.errors import WeightsError
 from vfmseg.models.encoders.names import State
 from vfmseg.models.encoders.native import PlainViT
+from vfmseg.models.encoders.weights_file import read_file
 from vfmseg.models.encoders.weights_report import WeightsReport, collapse, few
 
 _CONTAINERS = ("model_ema", "state_dict", "model", "teacher", "module")
@@ -148,20 +145,7 @@ def _open(path: Path) -> Mapping[Any, Any]:
             f"encoder.weights {path}: no such file. Give the path of a .safetensors or .pth file, "
             "or `pretrained` or `random`"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} is a pickle that would run code when opened, which vfmseg refuses. If you trust its "
-            'source, convert it once: python -c "import torch; from safetensors.torch import save_file; '
-            f"d = torch.load('{path}', map_location='cpu', weights_only=False); d = d.get('model', d); "
-            "save_file({k: v.contiguous() for k, v in d.items() if torch.is_tensor(v)}, "
-            f"'{path.with_suffix('.safetensors')}')\" and give the .safetensors file"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as weights, it may be cut off: {error}") from error
+    content = read_file(path)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
     return content
@@ -174,7 +158,12 @@ def _open_folder(folder: Path) -> Mapping[Any, Any]:
         if not (folder / "model.safetensors").is_file():
             raise WeightsError(f"{folder} holds no model.safetensors; give the file itself")
         return _open(folder / "model.safetensors")
-    files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise WeightsError(
+            f"{index} cannot be read as a list of weights ({error!r}). Fetch it again"
+        ) from None
     return {name: tensor for file in files for name, tensor in _open(folder / file).items()}
 
 

@@ -16,12 +16,21 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from vfmseg.errors import CheckpointError
 from vfmseg.models.checkpoint import MODEL_FILE, CheckpointHeader, read_header, save_model, writing
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import SegmentationModule
 
 RESUME_FILE = "trainer.ckpt"
+_OF_RESUME_FILES = {
+    "global_step",
+    "pytorch-lightning_version",
+    "state_dict",
+    "loops",
+    "callbacks",
+    "optimizer_states",
+}
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -51,8 +60,11 @@ class SafeCheckpointIO(CheckpointIO):
 
 
 def restored_step(resume_file: Path) -> int:
-    """Return the optimiser steps done when ``resume_file`` was written."""
-    return int(torch.load(resume_file, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    """Return the optimiser steps done when ``resume_file`` was written; ``ValueError`` where it is none."""
+    content = torch.load(resume_file, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(content, dict) or not content.keys() >= _OF_RESUME_FILES:
+        raise ValueError("it was not written by a run of vfmseg")
+    return int(content["global_step"])
 
 
 class Checkpoints(StepCallback):
@@ -90,9 +102,16 @@ class Checkpoints(StepCallback):
     def begin(self, trainer: pl.Trainer) -> None:
         """Take over the best of the run that is resumed, also where it was saved later than what is resumed from."""
         super().begin(trainer)
-        if not (self.folder / "best" / MODEL_FILE).is_file():
+        folder = self.folder / "best"
+        if not (folder / MODEL_FILE).is_file():  # there was none yet, or it was removed
+            self.best, self.best_step = None, 0
             return
-        header = read_header(self.folder / "best")
+        try:
+            header = read_header(folder)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error} To go on without it, remove {folder}: it is made anew at the next validation."
+            ) from None
         value = header.metrics.get(self.headline)
         if value is not None and self.best_step < header.step <= trainer.global_step:
             self.best, self.best_step = value, header.step
