@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
 from vfmseg.errors import ArchiveError, DataError
 
 _SHOWN = 8
+_UP_TO_DIGITS = re.compile(r".*(\d|/)")
+"""What stands before the ending that tells kinds of files apart: the number of an image, or else its folder."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ class SplitPlan:
             if len(found) == before:
                 raise ArchiveError(
                     f"{self.sources[source].title} is not what {self.title} needs: expected files "
-                    f"{prefix}*{files.suffix}, but inside is {summarise_folders(listings[source].names)}."
+                    f"{prefix}*{files.suffix}, but {_found_instead(listings[source].names, prefix)}. "
+                    f"They come in {_downloads((files,))}."
                 )
         return found
 
@@ -128,7 +133,8 @@ def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing
     root = Path(os.path.expanduser(path))
     if not os.path.exists(root):  # Path.exists raises where a name is too long or the way there is barred
         raise ArchiveError(
-            f"{root} does not exist. It should hold {_needs(chosen)}. Get the files from {spec.homepage}"
+            f"{root} does not exist. It should hold {_downloads((chosen.images, chosen.labels))}. "
+            f"Get the files from {spec.homepage}"
         )
     image_paths, label_paths = (_find_parts(root, files) for files in (chosen.images, chosen.labels))
     missing = [
@@ -187,13 +193,24 @@ def _unpacked_root(root: Path, folder: str) -> Path | None:
     return None
 
 
+def _found_instead(names: Sequence[str], prefix: str) -> str:
+    """Return how the files in a folder end, the most frequent first, or where there is none, which folders there are."""
+    endings = Counter(
+        _UP_TO_DIGITS.sub("", name) for name in names if name.startswith(prefix) and not is_hidden(name)
+    )
+    if not endings:
+        return f"inside is {summarise_folders(names)}"
+    return "there are only " + ", ".join(
+        f"{count} *{ending}" for ending, count in endings.most_common(_SHOWN)
+    )
+
+
 def _name(ref: Ref, listings: Sequence[Listing]) -> str:
     return listings[ref.source].names[ref.line]
 
 
-def _needs(split: SplitSpec) -> str:
-    files = dict.fromkeys(part[0] for s in (split.images, split.labels) for part in s.archives)
-    names = list(files)
+def _downloads(sets: Iterable[FileSet]) -> str:
+    names = list(dict.fromkeys(part[0] for one in sets for part in one.archives))
     return ", ".join(names) if len(names) <= 2 else f"{names[0]} ... {names[-1]} ({len(names)} files)"
 
 

@@ -10,6 +10,7 @@ import pytest
 from support.archives import Packing, pack, write_ade20k, write_cityscapes, write_gta5, write_pascal_voc
 from support.errors import raises
 from vfmseg.data.catalog import SPECS
+from vfmseg.data.dataset import open_dataset
 from vfmseg.data.index import Index, load_or_build_index
 from vfmseg.data.locate import plan_split
 from vfmseg.errors import ArchiveError, DataError
@@ -197,3 +198,34 @@ def test_pair__list_that_is_not_utf_8(tmp_path: Path):
 def test_plan_split__path_that_no_system_knows():
     with raises(ArchiveError, "does not exist. It should hold ADEChallengeData2016.zip"):
         plan_split(SPECS["ade20k"], "~nobody_of_that_name/" + "x" * 300, "train")
+
+
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+@pytest.mark.parametrize(
+    ("task", "needed", "left"),
+    [
+        ("semantic", "labelIds", "labelTrainIds"),  # what the toolkit makes of label ids
+        ("panoptic", "instanceIds", "labelIds"),
+        ("instance", "instanceIds", "labelTrainIds"),
+    ],
+)
+def test_cityscapes__labels_of_another_kind_only(
+    task: str, needed: str, left: str, packing: Packing, tmp_path: Path
+):
+    write_cityscapes(tmp_path / "made", packing="folder")
+    files = {
+        f"gtFine/{path.relative_to(tmp_path / 'made' / 'gtFine')}".replace(
+            "labelIds", left
+        ): path.read_bytes()
+        for path in (tmp_path / "made" / "gtFine").rglob("*_labelIds.png")
+    }
+    data = tmp_path / "data"
+    write_cityscapes(data, packing="zip")
+    (data / "gtFine_trainvaltest.zip").unlink()
+    pack(files, data / "gtFine_trainvaltest.zip" if packing == "zip" else data, packing)
+    with raises(
+        ArchiveError,
+        f"is not what Cityscapes train needs: expected files gtFine/train/*_gtFine_{needed}.png, but there are only 4 "
+        f"*_gtFine_{left}.png. They come in gtFine_trainvaltest.zip.",
+    ):
+        open_dataset("cityscapes", data, "train", task=task)
