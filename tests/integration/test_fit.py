@@ -178,7 +178,9 @@ def test_resume__from_a_damaged_file_names_it(run: Path, tmp_path: Path) -> None
     file = copy / "checkpoints" / "last" / "trainer.ckpt"
     for content in (file.read_bytes()[:1000], b"", b"no checkpoint"):
         file.write_bytes(content)
-        with pytest.raises(CheckpointError, match=r"trainer\.ckpt cannot be read .* Remove it to start"):
+        with pytest.raises(
+            CheckpointError, match=r"trainer\.ckpt is no whole resume file: .* Remove it to start"
+        ):
             vfmseg.fit(out=copy, resume=True, **_QUIET)
 
 
