@@ -1,6 +1,8 @@
 """What a user may get wrong with segments and objects, through the program: the thing and the remedy are said."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +119,33 @@ def test_segment_id_that_the_json_lacks(program: _Program, tmp_path: Path) -> No
     assert "segment ids that the JSON does not list for it: 70" in found
     assert "--data.skip_bad true" in found
     assert "000000000002.png" in program.fit(0, data=at(data, skip_bad=True))
+
+
+def test_error_in_a_validation__ends_the_program_and_its_loader_workers(
+    program: _Program, tmp_path: Path
+) -> None:
+    """Workers are deaf to signals: one that is left is waited for for ever when the interpreter ends."""
+
+    def edit(split: str, content: Json, labels: Files) -> None:
+        if split == "val":
+            labels["000000001001.png"] = encode(as_rgb_ids(np.full(SIZE, 70, np.uint32)), "PNG")
+
+    data = at(write_coco(tmp_path / "coco", edit=edit), num_workers=1)
+    recipe = program.recipe(data=data, training={"steps": 4})
+    words = [
+        sys.executable,
+        "-m",
+        "vfmseg",
+        "fit",
+        "-c",
+        recipe,
+        "--out",
+        str(program.run_folder),
+        "--no_report",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2, done.stderr
+    assert "000000001001.png holds segment ids that the JSON does not list" in done.stderr.splitlines()[-1]
 
 
 def test_polygon_outside_the_image(

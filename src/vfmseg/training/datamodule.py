@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -13,6 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vfmseg.training.stream import AugmentedStream, SampleSource, ShardSampler, StreamSampler, Transform
 from vfmseg.types import Batch, Sample
+
+_PATIENCE_S = 1.0
+"""How long a child may take to end when the program does."""
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -97,3 +103,16 @@ def quiet_worker(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the loader workers that an error has left: Python would wait for them, and they are deaf to what it sends."""
+    left = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in left:
+        child.terminate()
+    deadline = time.monotonic() + _PATIENCE_S
+    for child in left:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.is_alive():
+            child.kill()
