@@ -34,6 +34,8 @@ class _Seen:
     num_segments: int = 0
     num_crowds: int = 0
     num_ignored: int = 0
+    num_hidden: int = 0
+    """Annotated segments without a pixel."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class _Split:
     num_segments: int = 0
     num_crowds: int = 0
     num_ignored: int = 0
+    num_hidden: int = 0
     elapsed_s: float = 0.0
 
     def add(self, index: int, seen: _Seen) -> None:
@@ -64,6 +67,7 @@ class _Split:
         self.num_segments += seen.num_segments
         self.num_crowds += seen.num_crowds
         self.num_ignored += seen.num_ignored
+        self.num_hidden += seen.num_hidden
         if not seen.num_segments:
             self.empty.append(Place(self.name, self.dataset.image_name(index)))
 
@@ -157,9 +161,11 @@ class _Look:
             pixels[int(classes[number])] += count
         size = (sample.image.shape[1], sample.image.shape[2])
         ignored = int(counts[~is_segment].sum())
-        return _Seen(
-            "", size, dict(pixels), int(is_segment.sum()), int(targets.segment_is_crowd.sum()), ignored
-        )
+        present, crowds = int(is_segment.sum()), int(targets.segment_is_crowd.sum())
+        assert self._dataset.annotator is not None
+        annotated = self._dataset.annotator.num_segments(range(len(self._dataset))[index])
+        hidden = 0 if annotated is None else annotated - present
+        return _Seen("", size, dict(pixels), present, crowds, ignored, hidden)
 
 
 def _facts(split: _Split) -> SplitFacts:
@@ -227,6 +233,15 @@ def _findings(opened: Sequence[_Split], *, allow_unpaired: bool, skip_bad: bool)
             severity="info",
             code="crowds",
             what=f"{crowds} of {segments} segments are crowds; training leaves them out, evaluation ignores them",
+            remedy="",
+        )
+    hidden = sum(s.num_hidden for s in opened)
+    if hidden:
+        yield Finding(
+            severity="info",
+            code="segments_hidden",
+            what=f"{hidden} annotated segments have no pixel: others cover them, they lie outside their image, or the "
+            "label image lacks them; training leaves them out",
             remedy="",
         )
     clipped = sum(s.dataset.annotator.num_clipped for s in opened if isinstance(s.dataset.annotator, Shapes))

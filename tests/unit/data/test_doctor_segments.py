@@ -102,6 +102,16 @@ def test_doctor__a_split_of_nothing_but_crowds(tmp_path: Path, kind: str):
     assert "Put images with objects into it" in wrong.remedy
 
 
+def test_doctor__segments_without_a_pixel(tmp_path: Path):
+    def edit(split: str, content: Json, labels: Files) -> None:
+        content["annotations"][0]["segments_info"].append({"id": 99, "category_id": 1, "iscrowd": 0})
+
+    report = examine(write_coco(tmp_path / "coco", edit=edit), name="coco")
+    (found,) = (f for f in report.findings if f.code == "segments_hidden")
+    assert found.what.startswith("2 annotated segments have no pixel")
+    assert report.exit_code() == 0
+
+
 def test_doctor__task_without_labels(tmp_path: Path):
     with raises(DataError, "has no labels for the task panoptic"):
         examine(tmp_path, name="pascal_voc", task="panoptic")
