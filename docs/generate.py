@@ -12,7 +12,7 @@ from typing import Any
 
 from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, REFUSED, SAID
 from vfmseg.cli.program import VERBS, Parser
-from vfmseg.runs.recipe_reader import keys
+from vfmseg.runs.recipe_keys import keys
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py (`make docs`); edit the program, not this page. -->\n"

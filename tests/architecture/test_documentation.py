@@ -17,7 +17,8 @@ from vfmseg.cli.program import VERBS, Parser, split_recipe_words
 from vfmseg.cli.recipe_options import read
 from vfmseg.data.description import read_description
 from vfmseg.models.encoders.catalog import ENCODERS
-from vfmseg.runs.recipe_reader import keys, read_recipe
+from vfmseg.runs.recipe_keys import keys
+from vfmseg.runs.recipe_reader import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

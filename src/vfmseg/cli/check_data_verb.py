@@ -24,7 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="?",
         help="a folder or archive with images and labels, the YAML file that describes one, or a recipe; "
-        "with --data.name NAME the folder with the downloads of that data set",
+        "with --data.name NAME the folder with the downloads of that data set. It is examined for the recipe's task or "
+        "--task; a folder of your own, where neither is given, for its semantic labels, or else for those it has",
     )
     parser.add_argument(
         "--split",

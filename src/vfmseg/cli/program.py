@@ -23,11 +23,11 @@ from vfmseg.errors import RecipeError, VfmsegError, nearest
 
 VERBS: dict[str, str] = {
     "demo": "generate scenes, fit a tiny model, validate, predict, report: the whole path, offline",
-    "fit": "fine-tune a vision foundation model by a recipe",
-    "validate": "score a checkpoint on data",
-    "predict": "segment images and folders with a checkpoint",
-    "report": "make one HTML page of a run",
-    "check-data": "examine a data set before training on it",
+    "fit": "fine-tune a vision foundation model by a recipe, for semantic, panoptic or instance segmentation",
+    "validate": "score a checkpoint on data: mIoU (semantic), PQ (panoptic) or mask AP (instance)",
+    "predict": "segment images and folders with a checkpoint, semantic, panoptic or instance",
+    "report": "make one HTML page of a run, semantic, panoptic or instance",
+    "check-data": "examine a data set before training on it, for the task semantic, panoptic or instance",
     "list": "show encoders, tunings, decoders, datasets or recipes",
 }
 """Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""

@@ -59,7 +59,7 @@ def _keys_help() -> str:
     import textwrap
 
     from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, REFUSED, SAID
-    from vfmseg.runs.recipe_reader import keys
+    from vfmseg.runs.recipe_keys import keys
 
     lines = ["recipe keys, each an option (--training.steps 100):"]
     for key, (default, documentation) in keys().items():

@@ -85,7 +85,8 @@ class DataRecipe:
     name: str = "scenes"
     """`vfmseg list datasets`; `folder` for your own images."""
     path: str = ""
-    """Folder with the original archives, a folder of images and masks, a zip, or a data.yaml; `scenes` needs none."""
+    """Folder with the original archives; of your own, a folder or zip of images with masks, instance numbers or COCO
+    JSON, or a data.yaml; `scenes` needs none."""
     scenes: ScenesRecipe = field(default_factory=ScenesRecipe)
     """Generated scenes, where `name` is `scenes`."""
     batch_size: PositiveInt = 1
@@ -101,7 +102,8 @@ class DataRecipe:
     skip_bad: bool = False
     """Leave out files that cannot be read, counted and listed, instead of stopping."""
     skip_constant_labels: bool = False
-    """Leave out images whose label has one value only, as the published code does (decodes every label once)."""
+    """Leave out images whose label has one value only and, of panoptic and instance data, those without a segment, as the
+    published code does (decodes every label once)."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -162,7 +164,7 @@ class TrainingRecipe:
     ema: Fraction = 0.0
     """Half-life of the averaged weights that are validated and saved, as a share of the run; 0 = none."""
     early_stopping: Fraction = 0.0
-    """Stop when the headline metric has not improved for this share of the run; 0 = never."""
+    """Stop when the headline metric (mIoU, PQ or mask AP) has not improved for this share of the run; 0 = never."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     compile: bool = False

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import json
 import os
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from vfmseg.data.yaml_text import load_yaml
 from vfmseg.errors import DataError, RecipeError, nearest
 from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, contradictions
+from vfmseg.runs.recipe_keys import keys
 
 
 def read_recipe(
@@ -111,64 +109,6 @@ def recipe_tree(recipe: Recipe) -> dict[str, Any]:
 def recipe_yaml(recipe: Recipe) -> str:
     """Return the recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
     return yaml.safe_dump(recipe_tree(recipe), sort_keys=False, allow_unicode=True)
-
-
-def keys() -> dict[str, tuple[str, str]]:
-    """Return every dotted recipe key with its (default, documentation), in the order of the recipe."""
-    found: dict[str, tuple[str, str]] = {}
-    _collect(Recipe, "", found)
-    found["decoder.name"] = (
-        LinearRecipe().name,
-        f"`vfmseg list decoders`. One of: {', '.join(DECODER_RECIPES)}.",
-    )
-    for choice in DECODER_RECIPES.values():
-        _collect(choice, "decoder.", found)
-    return found
-
-
-def _collect(kind: Any, prefix: str, found: dict[str, tuple[str, str]]) -> None:
-    import inspect
-
-    documentation = _field_documentation(inspect.getsource(kind))
-    hints = typing.get_type_hints(kind)
-    for one in dataclasses.fields(kind):
-        hint = hints[one.name]
-        if dataclasses.is_dataclass(hint):
-            _collect(hint, f"{prefix}{one.name}.", found)
-        elif f"{prefix}{one.name}" != "decoder":
-            default = one.default_factory() if callable(one.default_factory) else one.default
-            shown = default if isinstance(default, str) else json.dumps(default)
-            said = documentation.get(one.name, "")
-            found.setdefault(f"{prefix}{one.name}", (shown, said + _choices(hint, said)))
-
-
-def _choices(hint: Any, said: str) -> str:
-    """Return the words a field may hold, where it is a choice between words and not all have been said."""
-    is_list = typing.get_origin(hint) is list
-    choice = typing.get_args(hint)[0] if is_list else hint
-    words = typing.get_args(choice) if typing.get_origin(choice) is typing.Literal else ()
-    if len(words) < 2 or all(f"`{word}`" in said for word in words):
-        return ""
-    return f" {'Any' if is_list else 'One'} of: {', '.join(words)}."
-
-
-def _field_documentation(source: str) -> dict[str, str]:
-    """Return the string under each annotated field of a class, from its source."""
-    import ast
-    import inspect
-    import itertools
-
-    body = typing.cast(ast.ClassDef, ast.parse(inspect.cleandoc(source)).body[0]).body
-    found = {}
-    for statement, following in itertools.pairwise(body):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-        ):
-            found[statement.target.id] = " ".join(str(following.value.value).split())
-    return found
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from vfmseg.cli.aliases import (
     translate,
 )
 from vfmseg.errors import RecipeError
-from vfmseg.runs.recipe_reader import keys, read_recipe
+from vfmseg.runs.recipe_keys import keys
+from vfmseg.runs.recipe_reader import read_recipe
 
 MEANINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("root", "/data", {"data.path": "/data"}),

@@ -106,12 +106,20 @@ def test_help__of_each_verb_says_what_it_does_and_documents_every_option(
         assert option in printed
 
 
+@pytest.mark.parametrize("verb", ["fit", "validate", "predict", "report", "check-data"])
+def test_help__names_all_tasks(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    described = capsys.readouterr().out.partition("\n\n")[2].partition("\n\n")[0]
+    assert all(task in described for task in ("semantic", "panoptic", "instance"))
+
+
 def test_help__of_fit_lists_recipe_keys_and_published_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     printed = capsys.readouterr().out
     assert "--training.steps  [20000]" in printed
-    assert "--decoder.num_queries  [100]" in printed
+    assert "--decoder.num_queries  [100 (mask2former); 200 (mask2former_full, eomt)]" in printed
     assert "--model.network.encoder_name: encoder.name" in printed
     assert "--random_weights" in printed
 

@@ -14,7 +14,6 @@ from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe, Mask2Forme
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import (
     find_recipe,
-    keys,
     list_recipes,
     packaged_recipes_roots,
     read_recipe,
@@ -404,47 +403,3 @@ def test_data_path__home_and_variables_are_expanded(tmp_path: Path, monkeypatch:
         file = tmp_path / "mine.yaml"
         file.write_text(f"data: {{name: folder, path: {written}}}\n")
         assert read_recipe(file).recipe.data.path == expected
-
-
-# documentation of the keys
-
-
-def test_keys__every_one_is_documented_with_its_default_as_yaml_writes_it() -> None:
-    found = keys()
-    undocumented = [key for key, (_, documentation) in found.items() if not documentation]
-    assert undocumented == []
-    assert found["training.steps"][0] == "20000"
-    assert found["training.gradient_clip"][0] == "null"
-    assert found["data.scenes.image_size"][0] == "[96, 160]"
-    assert found["augmentation.flip"][0] == "true"
-    assert found["encoder.name"][0] == "dinov2-b"
-
-
-def test_keys__say_which_words_a_choice_has() -> None:
-    found = {key: documentation for key, (_, documentation) in keys().items()}
-    assert found["tuning.method"].endswith(" One of: full, frozen.")
-    assert found["training.loggers"].endswith(" Any of: tensorboard, wandb.")
-    assert found["task"].endswith(" One of: semantic, panoptic, instance.")
-    assert " of: " not in found["encoder.positions"], "its sentence names all words already"
-
-
-def _leaves(tree: dict[str, object], prefix: str = "") -> set[str]:
-    found = set()
-    for key, value in tree.items():
-        is_section = isinstance(value, dict) and f"{prefix}{key}" != "encoder.overrides"
-        found |= _leaves(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}"}  # type: ignore[arg-type]
-    return found
-
-
-def test_keys__are_exactly_those_a_recipe_has() -> None:
-    every = [_leaves(recipe_tree(read_recipe({"decoder.name": name}).recipe)) for name in DECODER_RECIPES]
-    assert set(keys()) == set().union(*every)
-
-
-def test_keys__are_accepted_with_their_own_defaults() -> None:
-    overrides = {
-        key: yaml.safe_load(default) if default else ""
-        for key, (default, _) in keys().items()
-        if not key.startswith("decoder.")
-    }
-    assert read_recipe(overrides).recipe == Recipe()
