@@ -169,6 +169,18 @@ def test_mask_criterion__no_targets_at_all(average: str) -> None:
         assert (c.grad != 0).any()
 
 
+def test_mask_criterion__images_of_few_and_of_many_segments_in_one_batch() -> None:
+    masks, classes, _ = batch(2)
+    few = torch.arange(36 * 28).view(36, 28) // 400  # 0, 1, 2 in a byte
+    many = torch.arange(36 * 28).view(36, 28) // 3  # beyond a byte; the number 255 belongs to nothing
+    labels = torch.arange(336) % CLASSES
+    narrow = Targets(few.to(torch.uint8), labels[:3])
+    wide = Targets(many.to(torch.int32), labels)
+    loss, parts = criterion()(output(masks, classes), (narrow, wide))
+    assert parts["unmatched_segments"] == 336 - 1 - QUERIES
+    assert loss == criterion()(output(masks, classes), (Targets(few.to(torch.int32), labels[:3]), wide))[0]
+
+
 @pytest.mark.parametrize("average", ["image", "batch"])
 def test_mask_criterion__nothing_that_weighs_anything_costs_nothing(average: str) -> None:
     masks, classes, _ = batch(2)
