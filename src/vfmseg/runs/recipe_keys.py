@@ -26,9 +26,9 @@ def _decoder_keys() -> dict[str, tuple[str, str]]:
     """Return the keys that decoders have beside their name, saying which has what where they differ."""
     of_key: dict[str, dict[str, tuple[str, str]]] = {}
     for decoder, kind in DECODER_RECIPES.items():
-        for key, said in _collect(kind, "decoder."):
+        for key, default_and_text in _collect(kind, "decoder."):
             if key != "decoder.name":
-                of_key.setdefault(key, {})[decoder] = said
+                of_key.setdefault(key, {})[decoder] = default_and_text
     with_keys = {decoder for said in of_key.values() for decoder in said}
     found = {}
     for key, said in of_key.items():
