@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vfmseg.data.archives import open_source
 from vfmseg.data.pairing import Pairs, Ref, Unpaired, in_published_order, is_hidden, match_keys
-from vfmseg.data.source import Listing, Source, decode_text, summarise_folders
+from vfmseg.data.source import Listing, Source, decode_text, summarise_entries, summarise_folders
 from vfmseg.data.spec import DatasetSpec, FileSet, SplitSpec
 from vfmseg.errors import ArchiveError, DataError
 
@@ -220,11 +220,9 @@ def _missing_error(spec: DatasetSpec, split: str, root: Path, missing: list[str]
     folders = " and ".join(
         f"{folder}/" for folder in dict.fromkeys((chosen.images.folder, chosen.labels.folder))
     )
-    there = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else [f"the file {root.name}"]
-    shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
     partly = " To use the parts that are there, say allow_missing: true." if 2 < total != len(missing) else ""
     return ArchiveError(
         f"{spec.title} {split}: {len(missing)} of {total} files missing in {root}: {', '.join(missing)}; "
-        f"nor are they unpacked there as {folders}. In {root.name or root} there is: {shown or 'nothing'}. "
+        f"nor are they unpacked there as {folders}. In {root.name or root} there is: {summarise_entries(root)}. "
         f"Get them from {spec.homepage}, or point the path to the folder that holds them.{partly}"
     )

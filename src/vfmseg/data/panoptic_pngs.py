@@ -11,24 +11,19 @@ from numpy.typing import NDArray
 
 from vfmseg.data.coco_json import MAX_ID, Entries
 from vfmseg.data.images import decode_image
-from vfmseg.data.json_plan import bounds, take_rows
-from vfmseg.data.segment_cache import Arrays
+from vfmseg.data.json_plan import take_rows
+from vfmseg.data.segment_table import FromJson
 from vfmseg.data.segments import MAX_SEGMENTS, AnnotatedInstances, LabelFiles, cut_out, paint_segments
 from vfmseg.errors import ImageError, LabelError
-from vfmseg.types import LabelSpace, Targets
+from vfmseg.types import Targets
 
 _JPEG: Final = b"\xff\xd8\xff"
 _SHOWN: Final = 5
 _local = threading.local()
 
 
-class PanopticPngs:
+class PanopticPngs(FromJson):
     """The segments of a COCO panoptic JSON."""
-
-    def __init__(self, label_space: LabelSpace, table: Arrays, rows: NDArray[np.int64] | None = None) -> None:
-        self.label_space = label_space
-        self._table = table
-        self._rows = rows
 
     def targets(self, row: int, files: LabelFiles) -> Targets:
         """Return the segments in the order of the JSON, without those that have no pixel in the PNG.
@@ -38,7 +33,7 @@ class PanopticPngs:
         """
         name = files.label_path(row)
         codes = read_ids(files.read_label_bytes(row), name)
-        start, stop = bounds(self._table["ends"], row if self._rows is None else int(self._rows[row]))
+        start, stop = self.span(row)
         ids = self._table["ids"][start:stop]
         if len(ids) > MAX_SEGMENTS:
             raise LabelError(f"{name} has {len(ids)} segments; {MAX_SEGMENTS} are possible.")
@@ -62,19 +57,6 @@ class PanopticPngs:
     def instances(self, row: int, files: LabelFiles) -> AnnotatedInstances:
         """Return one mask for each segment of a thing class: segments do not overlap."""
         return cut_out(self.targets(row, files), self.label_space)
-
-    def take(self, kept: NDArray[np.int64]) -> PanopticPngs:
-        """Return the annotator of some rows."""
-        return PanopticPngs(self.label_space, self._table, kept if self._rows is None else self._rows[kept])
-
-    def state(self) -> str:
-        """Return what stands for size and time of the JSON."""
-        return self._table.key
-
-    def num_segments(self, row: int) -> int:
-        """Return the segments in the JSON."""
-        start, stop = bounds(self._table["ends"], row if self._rows is None else int(self._rows[row]))
-        return stop - start
 
 
 def segment_arrays(entries: Entries, rows: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:

@@ -12,11 +12,9 @@ from vfmseg.data.archives import open_source
 from vfmseg.data.json_plan import JsonPlan
 from vfmseg.data.named_files import Part
 from vfmseg.data.segment_spec import Files, JsonSegments, JsonShapes
-from vfmseg.data.source import Source
+from vfmseg.data.source import Source, summarise_entries
 from vfmseg.data.spec import DatasetSpec
 from vfmseg.errors import ArchiveError
-
-_SHOWN = 8
 
 
 def plan_json(spec: DatasetSpec, way: JsonSegments | JsonShapes, path: str | Path, split: str) -> JsonPlan:
@@ -103,9 +101,7 @@ def _missing(spec: DatasetSpec, split: str, root: Path, missing: list[Files]) ->
         is_other = files.download and (root / files.download).is_file()
         fault = f"which is there but lacks {files.places[0].folder}" if is_other else "or unpacked"
         names.append(f"{files.download or 'no download'} ({fault}: {' or '.join(dict.fromkeys(unpacked))})")
-    there = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else [f"the file {root.name}"]
-    shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
     return ArchiveError(
         f"{spec.title} {split}: missing in {root}: {', '.join(dict.fromkeys(names))}. In {root.name or root} there "
-        f"is: {shown or 'nothing'}. Get them from {spec.homepage}, or point the path to the folder that holds them."
+        f"is: {summarise_entries(root)}. Get them from {spec.homepage}, or point the path to the folder that holds them."
     )

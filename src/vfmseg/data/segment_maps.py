@@ -5,10 +5,11 @@ No list says here what a segment is: the values of the pixels do.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from vfmseg.data.spec import LabelMap
 from vfmseg.errors import ArchiveError, LabelError
 from vfmseg.types import IGNORE_INDEX, LabelSpace, Targets
 
+Own = TypeVar("Own", bound="FromTwoMaps")
+
 
 @dataclass(frozen=True)
 class InstancePixels:
@@ -50,6 +53,10 @@ class InstancePixels:
             return decode_label(source.read(member), title), title
         except ArchiveError as error:
             raise LabelError(str(error)) from error
+
+    def take(self, kept: NDArray[np.int64]) -> InstancePixels:
+        """Return those of some rows."""
+        return replace(self, index=self.index.keep(kept, ()))
 
     def state(self) -> str:
         """Return a text that differs whenever a file may have changed."""
@@ -86,6 +93,47 @@ class FromMaps:
     def state(self) -> str:
         """Return nothing: label files are all that is read."""
         return ""
+
+
+class FromTwoMaps(FromMaps):
+    """What annotators share that read a map of classes and, beside it, an image that holds instances."""
+
+    def __init__(self, label_map: LabelMap, pixels: InstancePixels) -> None:
+        super().__init__(label_map)
+        self._pixels = pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
+
+    def read(self, row: int, files: LabelFiles) -> tuple[NDArray[np.uint8], NDArray[Any], str]:
+        """Return class ids (H, W), the other image's values (H, W, ...), and what messages call the other.
+
+        Raises:
+            LabelError: one cannot be read, or their sizes differ.
+        """
+        name = files.label_path(row)
+        ids = self._table.to_ids(files.read_raw_label(row), name)
+        values, title = self._pixels.read(row)
+        if ids.shape != values.shape[:2]:
+            raise LabelError(
+                f"{title} is {values.shape[0]} x {values.shape[1]} (height x width), the classes in {name} are "
+                f"{ids.shape[0]} x {ids.shape[1]}. Export both at one size."
+            )
+        return ids, values, title
+
+    def take(self: Own, kept: NDArray[np.int64]) -> Own:
+        """Return the annotator of some rows."""
+        taken = copy.copy(self)
+        taken._pixels = self._pixels.take(kept)
+        return taken
+
+    def state(self) -> str:
+        """Return the state of the images that hold instances."""
+        return self._pixels.state()
+
+    @cached_property
+    def _table(self) -> LabelTable:
+        return LabelTable(self.label_map)
 
 
 class CityscapesInstanceIds(FromMaps):
@@ -125,19 +173,12 @@ class CityscapesInstanceIds(FromMaps):
         return dict(self.label_map.raw_to_id)
 
 
-class NumberedInstances(FromMaps):
+class NumberedInstances(FromTwoMaps):
     """Own folders and generated scenes: masks of classes, and as many images of instance numbers.
 
     Equal numbers in pixels of one thing class are one instance. Pixels of a thing class without a number are
     a crowd: a group that nobody told apart. A stuff class is one segment.
     """
-
-    def __init__(self, label_map: LabelMap, numbers: InstancePixels) -> None:
-        super().__init__(label_map)
-        self.numbers = numbers
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
 
     def targets(self, row: int, files: LabelFiles) -> Targets:
         """Return one segment for each stuff class and for each instance.
@@ -145,10 +186,7 @@ class NumberedInstances(FromMaps):
         Raises:
             LabelError: sizes differ, or a number stands on stuff.
         """
-        name = files.label_path(row)
-        ids = self._table.to_ids(files.read_raw_label(row), name)
-        numbers, title = self.numbers.read(row)
-        check_size(ids, numbers, name, title)
+        ids, numbers, title = self.read(row, files)
         if numbers.ndim != 2:
             raise LabelError(f"{title} is a colour image; instance numbers are a grey PNG of 8 or 16 bits.")
         codes, places = find_codes(ids.astype(np.uint32) << 16 | numbers, title)
@@ -164,20 +202,6 @@ class NumberedInstances(FromMaps):
                 f"{', '.join(things_of(self.label_space)[0].names) or 'none'}."
             )
         return paint_segments(places, classes, is_thing & ~numbered)
-
-    def take(self, kept: NDArray[np.int64]) -> NumberedInstances:
-        """Return the annotator of some rows."""
-        return NumberedInstances(
-            self.label_map, replace(self.numbers, index=self.numbers.index.keep(kept, ()))
-        )
-
-    def state(self) -> str:
-        """Return the state of the instance numbers."""
-        return self.numbers.state()
-
-    @cached_property
-    def _table(self) -> LabelTable:
-        return LabelTable(self.label_map)
 
 
 class ThingsOnly:
@@ -206,16 +230,3 @@ class ThingsOnly:
 
     def num_segments(self, row: int) -> None:
         """Return None: the other annotator counts stuff too."""
-
-
-def check_size(label: NDArray[Any], instances: NDArray[Any], name: str, title: str) -> None:
-    """Raise if two label images of one sample differ in size.
-
-    Raises:
-        LabelError: both files and sizes are named.
-    """
-    if label.shape[:2] != instances.shape[:2]:
-        raise LabelError(
-            f"{title} is {instances.shape[0]} x {instances.shape[1]} (height x width), the classes in {name} are "
-            f"{label.shape[0]} x {label.shape[1]}. Export both at one size."
-        )

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from vfmseg.data.coco_json import Entries, size_of
-from vfmseg.data.json_plan import bounds, take_rows
+from vfmseg.data.json_plan import take_rows
 from vfmseg.data.run_lengths import area_of, decode_runs, encode_polygons, encode_runs, paint_runs
 from vfmseg.data.segment_cache import Arrays
+from vfmseg.data.segment_table import FromJson
 from vfmseg.data.segments import MAX_SEGMENTS, AnnotatedInstances, LabelFiles, paint_segments
 from vfmseg.errors import LabelError
 from vfmseg.types import LabelSpace, Size, Targets
@@ -43,13 +44,11 @@ class _RunLengths(msgspec.Struct, gc=False):
 _OUTLINE: Final = msgspec.json.Decoder(list[list[float]] | _RunLengths)
 
 
-class Shapes:
+class Shapes(FromJson):
     """The instances of a COCO instance JSON."""
 
-    def __init__(self, label_space: LabelSpace, table: Arrays, rows: NDArray[np.int64] | None = None) -> None:
-        self.label_space = label_space
-        self._table = table
-        self._rows = rows
+    def __init__(self, label_space: LabelSpace, table: Arrays) -> None:
+        super().__init__(label_space, table)
         self.num_clipped = 0
         """Polygons that reached outside their image so far, in this process."""
 
@@ -79,9 +78,8 @@ class Shapes:
             LabelError: as for ``targets``.
         """
         table = self._table
-        row_in_table = row if self._rows is None else int(self._rows[row])
-        start, stop = bounds(table["ends"], row_in_table)
-        size = size_of(table["sizes"], row_in_table)
+        start, stop = self.span(row)
+        size = size_of(table["sizes"], self.place(row))
         rles = tuple(self._rle(i, row, start, size, files) for i in range(start, stop))
         areas = np.array(table["areas"][start:stop])
         for i in np.flatnonzero(areas < 0).tolist():
@@ -93,19 +91,6 @@ class Shapes:
             torch.from_numpy(areas),
             size,
         )
-
-    def take(self, kept: NDArray[np.int64]) -> Shapes:
-        """Return the annotator of some rows."""
-        return Shapes(self.label_space, self._table, kept if self._rows is None else self._rows[kept])
-
-    def state(self) -> str:
-        """Return what stands for size and time of the JSON."""
-        return self._table.key
-
-    def num_segments(self, row: int) -> int:
-        """Return the instances in the JSON, crowds among them."""
-        start, stop = bounds(self._table["ends"], row if self._rows is None else int(self._rows[row]))
-        return stop - start
 
     def _rle(self, item: int, row: int, first: int, size: Size, files: LabelFiles) -> bytes:
         start, stop = self._table["outline_starts"][item], self._table["outline_stops"][item]

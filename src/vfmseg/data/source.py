@@ -169,6 +169,16 @@ def read_text(path: Path) -> str:
     return decode_text(data, str(path))
 
 
+def summarise_entries(root: Path, limit: int = 8) -> str:
+    """Return what lies in a folder, or which file it is, for messages."""
+    if not root.is_dir():
+        return f"the file {root.name}"
+    there = sorted(entry.name for entry in root.iterdir())
+    return (", ".join(there[:limit]) or "nothing") + (
+        f" and {len(there) - limit} more" if len(there) > limit else ""
+    )
+
+
 def summarise_folders(names: Sequence[str], limit: int = 6) -> str:
     """Return the folders of these files with their counts, the fullest first, for messages."""
     if not names:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache, cached_property
-from typing import Any
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vfmseg.data.annotations import LabelTable
-from vfmseg.data.segment_maps import FromMaps, InstancePixels, check_size
+from vfmseg.data.segment_maps import FromTwoMaps, InstancePixels
 from vfmseg.data.segments import LabelFiles, find_codes, paint_segments
 from vfmseg.data.spec import CLASSES_FOLDER, LabelMap
 from vfmseg.data.yaml_text import load_yaml
@@ -21,19 +17,15 @@ _THING = 1 << 16
 """Codes of stuff are class ids; those of things have this bit, red times 256 and green."""
 
 
-class StuffAndThingsImages(FromMaps):
+class StuffAndThingsImages(FromTwoMaps):
     """Stuff as the semantic label says, things as the instance label says; where both speak, the thing is right.
 
     Pixels of a thing class without an instance have no segment. There are no crowds.
     """
 
     def __init__(self, label_map: LabelMap, classes: str, instances: InstancePixels) -> None:
-        super().__init__(label_map)
+        super().__init__(label_map, instances)
         self._classes = classes
-        self._instances = instances
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_table"}  # quick to make again
 
     def targets(self, row: int, files: LabelFiles) -> Targets:
         """Return stuff in ascending order of the classes, then things in ascending order of their colours.
@@ -41,10 +33,7 @@ class StuffAndThingsImages(FromMaps):
         Raises:
             LabelError: sizes differ, or an instance has no class.
         """
-        name = files.label_path(row)
-        ids = self._table.to_ids(files.read_raw_label(row), name)
-        instances, title = self._instances.read(row)
-        check_size(ids, instances, name, title)
+        ids, instances, title = self.read(row, files)
         if instances.ndim != 3:
             raise LabelError(
                 f"{title} is grey; an instance label has the class in red and the number in green."
@@ -66,19 +55,6 @@ class StuffAndThingsImages(FromMaps):
                 f"{max(_instance_classes(self._classes))}. {self.label_map.remedy}"
             )
         return paint_segments(places, classes, np.zeros(len(classes), np.bool_))
-
-    def take(self, kept: NDArray[np.int64]) -> StuffAndThingsImages:
-        """Return the annotator of some rows."""
-        instances = replace(self._instances, index=self._instances.index.keep(kept, ()))
-        return StuffAndThingsImages(self.label_map, self._classes, instances)
-
-    def state(self) -> str:
-        """Return the state of the instance labels."""
-        return self._instances.state()
-
-    @cached_property
-    def _table(self) -> LabelTable:
-        return LabelTable(self.label_map)
 
 
 @cache

@@ -53,17 +53,22 @@ def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise RecipeError(
             f"Say one of --resume (go on with the run in {folder}) and --overwrite (replace it), not both."
         )
-    holds_run = (folder / RECIPE_FILE).exists()
-    if resume and not holds_run:
-        raise CheckpointError(
-            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
-        )
-    if holds_run and not (resume or overwrite):
+    if resume:
+        refuse_without_run(folder)
+    if (folder / RECIPE_FILE).exists() and not (resume or overwrite):
         raise RecipeError(
             f"{folder} already holds a run. Go on with it (--resume), replace it (--overwrite), "
             "or write elsewhere (--out DIR)."
         )
     make_writable(folder)
+
+
+def refuse_without_run(folder: Path) -> None:
+    """Raise CheckpointError where there is no run that could be gone on with."""
+    if not (folder / RECIPE_FILE).is_file():
+        raise CheckpointError(
+            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
+        )
 
 
 def make_writable(folder: Path) -> None:

@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import read_header
 from vfmseg.runs.assemble import Say
-from vfmseg.runs.folder import RECIPE_FILE
+from vfmseg.runs.folder import RECIPE_FILE, refuse_without_run
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
 from vfmseg.training.callbacks.checkpoints import RESUME_FILE, restored_step
@@ -27,10 +27,7 @@ _FIXED = ("encoder.", "tuning.", "decoder.", "training.layer_decay")
 
 def find_resume_file(folder: Path, recipe: Recipe, say: Say) -> Path | None:
     """Return what to resume from, after saying what differs; None where the run has not saved yet."""
-    if not (folder / RECIPE_FILE).is_file():
-        raise CheckpointError(
-            f"There is nothing to resume in {folder}: it holds no {RECIPE_FILE}. Leave out --resume."
-        )
+    refuse_without_run(folder)
     before = recipe_tree(read_recipe(folder / RECIPE_FILE).recipe)
     changed = differences(before, recipe_tree(recipe))
     for key, old, new in changed:

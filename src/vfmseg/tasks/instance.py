@@ -14,9 +14,8 @@ from vfmseg.metrics.average_precision_scores import AveragePrecisionScores
 from vfmseg.postprocess.instance import instances, may_be_selected
 from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.tasks.letterboxed import predict_whole
-from vfmseg.tasks.paint import paint_instances, paint_targets
+from vfmseg.tasks.paint import beside_truth, paint_instances
 from vfmseg.types import Instances, LabelSpace, Sample, Size
-from vfmseg.visualize.overlays import side_by_side
 
 
 class InstanceTask(Task):
@@ -33,9 +32,7 @@ class InstanceTask(Task):
 
     def draw(self, sample: Sample, prediction: Instances, label_space: LabelSpace) -> NDArray[np.uint8]:
         """Return image, truth and prediction side by side, segments with their names."""
-        image = sample.image.permute(1, 2, 0).cpu().numpy()
-        truth, found = paint_targets(sample.targets, label_space), paint_instances(prediction, label_space)
-        return side_by_side(image, truth, found, label_space)
+        return beside_truth(sample, paint_instances(prediction, label_space), label_space)
 
     def metric(self, label_space: LabelSpace, device: torch.device | str) -> InstanceMetric:
         """Return an empty collection of matches."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vfmseg.types import IGNORE_INDEX, Instances, LabelSpace, PanopticMap, Targets
-from vfmseg.visualize.overlays import Painted
+from vfmseg.types import IGNORE_INDEX, Instances, LabelSpace, PanopticMap, Sample, Targets
+from vfmseg.visualize.overlays import Painted, side_by_side
 
 _SHOWN_SCORE = 0.5
 """Instances below it are not drawn: there are always a hundred of them."""
@@ -37,6 +37,12 @@ def paint_instances(found: Instances, label_space: LabelSpace, *, min_score: flo
     scores = found.scores.tolist()
     names = [f"{label_space.names[labels[i]]} {100 * scores[i]:.0f}" for i in chosen.tolist()]
     return _paint(segments, [labels[i] for i in chosen.tolist()], label_space, names)
+
+
+def beside_truth(sample: Sample, found: Painted, label_space: LabelSpace) -> NDArray[np.uint8]:
+    """Return image, true segments and ``found`` side by side, (H, W', 3), segments with their names."""
+    image = sample.image.permute(1, 2, 0).cpu().numpy()
+    return side_by_side(image, paint_targets(sample.targets, label_space), found, label_space)
 
 
 def _paint(

@@ -15,9 +15,8 @@ from vfmseg.metrics.panoptic_scores import PanopticScores, image_quality
 from vfmseg.postprocess.panoptic import may_be_confident, panoptic_map
 from vfmseg.tasks.base import ImageScore, Segment, Task
 from vfmseg.tasks.letterboxed import predict_whole
-from vfmseg.tasks.paint import paint_panoptic, paint_targets
+from vfmseg.tasks.paint import beside_truth, paint_panoptic
 from vfmseg.types import LabelSpace, PanopticMap, Sample, Size
-from vfmseg.visualize.overlays import side_by_side
 
 
 class PanopticTask(Task):
@@ -35,9 +34,7 @@ class PanopticTask(Task):
 
     def draw(self, sample: Sample, prediction: PanopticMap, label_space: LabelSpace) -> NDArray[np.uint8]:
         """Return image, truth and prediction side by side, segments with their names."""
-        image = sample.image.permute(1, 2, 0).cpu().numpy()
-        truth, found = paint_targets(sample.targets, label_space), paint_panoptic(prediction, label_space)
-        return side_by_side(image, truth, found, label_space)
+        return beside_truth(sample, paint_panoptic(prediction, label_space), label_space)
 
     def metric(self, label_space: LabelSpace, device: torch.device | str) -> PanopticMetric:
         """Return an empty count of matched segments."""
