@@ -55,15 +55,6 @@ def test_import_vfmseg__loads_nothing_heavy() -> None:
     assert loaded_by("import vfmseg") == set()
 
 
-def test_import_vfmseg__takes_no_time() -> None:
-    code = "import time; t = time.perf_counter(); import vfmseg; print(time.perf_counter() - t)"
-    taken_s = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)  # the fastest: other programs want the machine, too
-    ]
-    assert min(taken_s) < 0.05
-
-
 @pytest.mark.parametrize("words", [[], ["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
 def test_help__loads_nothing_heavy(words: list[str]) -> None:
     code = f"""
