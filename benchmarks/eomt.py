@@ -1,18 +1,19 @@
 """EoMT against the bare encoder it runs on and against transformers' EoMT with the same weights.
 
 Run: python benchmarks/eomt.py [--encoder vit_base_patch14_reg4_dinov2] [--size 640] [--precision fp32] [--out FILE.json]
-All sides take turns in one process; ratios of medians to the bare encoder are printed: inference without and with
-attention masks, and a training step (forward, loss of all layers, backward) with the peak of allocated memory.
+Compared with the bare encoder's forward pass: inference without and with attention masks; with its forward and
+backward pass: a training step (forward, loss of all layers, backward). Our forward pass leaves masks to be multiplied
+out where it is known which can win, transformers' multiplies all: "all masks" does so, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import torch
 from transformers import EomtConfig, EomtForUniversalSegmentation
 
@@ -22,37 +23,29 @@ from vfmseg.models.build import build
 from vfmseg.types import Targets
 
 CLASSES = 133
+BASE = "bare encoder"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measuring.parser(__doc__, repeats=9)
     parser.add_argument("--encoder", default="vit_base_patch14_reg4_dinov2")
     parser.add_argument("--size", type=int, default=640)
     parser.add_argument("--train_size", type=int, default=320)
     parser.add_argument("--batch", type=int, default=2, help="of the training step; inference has one image")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="fp32")
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--skip", choices=("inference", "training"))
-    parser.add_argument("--out")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     autocast = torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16")
-    result = {
-        "benchmark": "eomt",
-        "settings": vars(options),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    found = {}
     if options.skip != "inference":
-        result["inference"] = inference(options, device, autocast)
+        found["inference"] = inference(options, device, autocast)
     if options.skip != "training":
-        result["training"] = training(options, device, autocast)
-    print(json.dumps(result, indent=2))
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        found["training step"] = training(options, device, autocast)
+    measuring.report("eomt", options, "the bare encoder's pass in the same round", found)
 
 
 def pair(options: argparse.Namespace, size: int, device: str):  # type: ignore[no-untyped-def]
@@ -84,7 +77,7 @@ def pair(options: argparse.Namespace, size: int, device: str):  # type: ignore[n
     return segmenter.to(device), peer.to(device)
 
 
-def inference(options: argparse.Namespace, device: str, autocast: torch.autocast) -> dict[str, object]:
+def inference(options: argparse.Namespace, device: str, autocast: torch.autocast) -> measuring.Group:
     segmenter, peer = pair(options, options.size, device)
     segmenter.eval(), peer.eval()
     encoder, blocks = segmenter.encoder, segmenter.decoder.num_blocks
@@ -94,10 +87,12 @@ def inference(options: argparse.Namespace, device: str, autocast: torch.autocast
     def bare() -> None:
         encoder.forward_grid(pixels)
 
-    def ours(probability: float) -> Callable[[], None]:
+    def ours(probability: float, *, all_masks: bool = False) -> Callable[[], None]:
         def side() -> None:
             segmenter.decoder.mask_probabilities = (probability,) * blocks
-            segmenter(images)
+            output = segmenter(images)
+            if all_masks:
+                assert output[-1].mask_logits is not None
 
         return side
 
@@ -109,17 +104,18 @@ def inference(options: argparse.Namespace, device: str, autocast: torch.autocast
         return side
 
     sides = {
-        "bare encoder": bare,
+        BASE: bare,
         "vfmseg": ours(0.0),
+        "vfmseg, all masks": ours(0.0, all_masks=True),
         "transformers": theirs(0.0),
         "vfmseg, masked": ours(1.0),
         "transformers, masked": theirs(1.0),
     }
     with torch.inference_mode(), autocast:
-        return summary(alternate(sides, options.repeats), "bare encoder")
+        return measuring.compare(sides, BASE, repeats=options.repeats)
 
 
-def training(options: argparse.Namespace, device: str, autocast: torch.autocast) -> dict[str, object]:
+def training(options: argparse.Namespace, device: str, autocast: torch.autocast) -> measuring.Group:
     segmenter, peer = pair(options, options.train_size, device)
     segmenter.train(), peer.train()
     encoder, blocks, size = segmenter.encoder, segmenter.decoder.num_blocks, options.train_size
@@ -156,43 +152,8 @@ def training(options: argparse.Namespace, device: str, autocast: torch.autocast)
         loss.backward()
         peer.zero_grad(set_to_none=True)
 
-    sides = {"bare encoder": bare, "vfmseg": ours, "transformers": theirs}
-    found = summary(alternate(sides, options.repeats), "bare encoder")
-    if device == "cuda":
-        found["peak_gib"] = {name: peak(side) for name, side in sides.items()}
-    return found
-
-
-def peak(side: Callable[[], None]) -> float:
-    """Return the GPU's peak of allocated memory in GiB while ``side`` runs once."""
-    torch.cuda.reset_peak_memory_stats()
-    side()
-    return round(torch.cuda.max_memory_allocated() / 2**30, 3)
-
-
-def alternate(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Return seconds of each side, run in turns after one warm-up of each."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, side in sides.items():
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            started = time.perf_counter()
-            side()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if repeat:
-                times[name].append(time.perf_counter() - started)
-    return times
-
-
-def summary(times: dict[str, list[float]], base: str) -> dict[str, object]:
-    """Return seconds and the ratios of medians to ``base``."""
-    median = {name: statistics.median(values) for name, values in times.items()}
-    return {
-        "seconds": {name: [round(t, 4) for t in values] for name, values in times.items()},
-        "ratio": {name: round(value / median[base], 3) for name, value in median.items()},
-    }
+    sides = {BASE: bare, "vfmseg": ours, "transformers": theirs}
+    return measuring.compare(sides, BASE, repeats=options.repeats)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,15 @@ VERBS: dict[str, str] = {
 }
 """Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""
 
+ENVIRONMENT: dict[str, str] = {
+    # Threads of torch's CPU kernels wait for each other by spinning. Where a loader worker or another program
+    # wants the same core, a step then takes ten times as long; waiting asleep costs next to nothing.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Large tensors of a CPU lie on large pages: a fresh map of features is then not paid for page by page.
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""Variable -> value, for what is read when torch is loaded; whatever the user has set stays."""
+
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 """How the paths of our own files begin."""
 
@@ -65,9 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    # Threads of torch's CPU kernels wait for each other by spinning. Where a loader worker or another program
-    # wants the same core, a step then takes ten times as long; waiting asleep costs next to nothing.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     if isinstance(
         sys.stdout, io.TextIOWrapper
     ):  # a class name that the terminal's encoding lacks ends no work

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 from vfmseg.errors import RecipeError, WeightsError
 from vfmseg.models.decoders.base import Decoder
-from vfmseg.models.decoders.scale_block import ScaleBlock
+from vfmseg.models.decoders.scale_block import ScaleBlock, Upscaling
 from vfmseg.models.encoders.base import Encoder
 from vfmseg.types import MaskFactors, Size
 
@@ -77,7 +78,7 @@ class EoMTDecoder(Decoder):
             nn.GELU(),
             nn.Linear(embed_dim, embed_dim),
         )
-        self.upscale = nn.Sequential(*(ScaleBlock(embed_dim) for _ in range(num_upscalings(patch_size))))
+        self.upscale = Upscaling(*(ScaleBlock(embed_dim) for _ in range(num_upscalings(patch_size))))
         self.num_blocks = num_blocks
         self.draw = draw
         self.mask_probabilities = (0.0,) * num_blocks
@@ -101,32 +102,39 @@ class EoMTDecoder(Decoder):
         output = []
         for block, probability in enumerate(self.mask_probabilities, start=first):
             mask = None
-            if probability > 0 or (self.training and self.supervise_all):
-                prediction = self._predict(encoder, tokens)
-                if self.training and self.supervise_all:
-                    output.append(prediction)
-                mask = self._mask(prediction, encoder.grid_size, probability)
+            if self.training and self.supervise_all:
+                output.append(self._predict(encoder, tokens))
+                if probability > 0:
+                    mask = self._mask(self._at_patches(output[-1], encoder.grid_size), probability)
+            elif probability > 0:
+                mask = self._mask(self._predict(encoder, tokens, at_patches=True), probability)
             tokens = encoder.run_blocks(tokens, block, block + 1, mask=mask, num_extra=num_queries)
         output.append(self._predict(encoder, tokens))
         return tuple(output)
 
-    def _predict(self, encoder: Encoder, tokens: Tensor) -> MaskFactors:
-        """Read ``tokens`` (B, Q + prefix + h*w, C) as masks and classes."""
+    def _predict(self, encoder: Encoder, tokens: Tensor, *, at_patches: bool = False) -> MaskFactors:
+        """Read ``tokens`` (B, Q + prefix + h*w, C) as masks and classes; masks upscaled, or at the patch grid."""
         normed = encoder.norm(tokens)
         queries = normed[:, : len(self.queries)]  # B Q C
-        features = self.upscale(encoder.to_grid(normed))  # B C h' w'
+        grid = encoder.to_grid(normed)
+        features = self.upscale.at_patches(grid) if at_patches else self.upscale(grid)  # B C h' w'
         return MaskFactors(self.mask_embedding(queries), features, self.class_layer(queries))
 
+    @staticmethod
     @torch.no_grad()
-    def _mask(self, prediction: MaskFactors, grid_size: Size, probability: float) -> Tensor | None:
-        """Return (B, Q, h*w) bool, True = the query may attend to the patch; None where all may attend to all."""
-        if probability <= 0:
-            return None
-        # Resizing is linear: the features are brought to the patch grid before the product, not the masks after it.
-        # In their own precision: turning the large map into float32 would cost more than reading it.
+    def _at_patches(prediction: MaskFactors, grid_size: Size) -> MaskFactors:
+        """Bring a prediction to the patch grid.
+
+        Resizing is linear: it is the features that are resized before the product, not the masks after it. In their
+        own precision: turning the large map into float32 would cost more than reading it.
+        """
         features = F.interpolate(prediction.features, grid_size, mode="bilinear", align_corners=False)
-        at_grid = MaskFactors(prediction.embeddings, features, prediction.class_logits).mask_logits
-        mask = (at_grid > 0).flatten(2)
+        return replace(prediction, features=features)
+
+    @torch.no_grad()
+    def _mask(self, at_patches: MaskFactors, probability: float) -> Tensor:
+        """Return (B, Q, h*w) bool, True = the query may attend to the patch."""
+        mask = (at_patches.mask_logits > 0).flatten(2)
         if probability < 1:
             shape = (mask.shape[0], mask.shape[1])
             drawn = torch.rand(shape, device=mask.device) if self.draw is None else self.draw(shape)

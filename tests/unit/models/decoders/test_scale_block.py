@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfmseg.models.decoders.scale_block import ScaleBlock
+from vfmseg.models.decoders.scale_block import ScaleBlock, Upscaling
 
 
 def by_convolutions(block: ScaleBlock, grid: Tensor) -> Tensor:
@@ -54,3 +54,18 @@ def test_scale_block__stays_channels_last() -> None:
     tokens = torch.randn(2, 15, 4)
     grid = tokens.transpose(1, 2).unflatten(2, (3, 5))
     assert ScaleBlock(4)(grid).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("doublings", [1, 2, 3])
+def test_upscaling__at_patches_is_its_result_brought_back_to_the_grid(doublings: int) -> None:
+    torch.manual_seed(0)
+    upscale = Upscaling(*(ScaleBlock(8) for _ in range(doublings)))
+    grid = torch.randn(2, 8, 3, 5)
+    with torch.no_grad():
+        expected = F.interpolate(upscale(grid), (3, 5), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(upscale.at_patches(grid), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_scale_block__halving_has_no_centres() -> None:
+    with pytest.raises(TypeError, match="halves"):
+        ScaleBlock(4, down=True).centres(torch.randn(1, 4, 2, 2))
