@@ -115,8 +115,10 @@ def test_any_patch_size(
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_any_tuning__the_decoder_learns(decoder: str, tuning: str) -> None:
-    segmenter = made(decoder, "dinov2_reg", tuning=tuning).train()
-    before = {name: p.detach().clone() for name, p in segmenter.encoder.named_parameters()}
+    options = {"num_tokens": QUERIES, "rank": 2} if tuning == "rein" else {}
+    segmenter = made(decoder, "dinov2_reg", tuning=tuning, tuning_options=options).train()
+    below = {name: p for name, p in segmenter.named_parameters() if not name.startswith("decoder.")}
+    before = {name: p.detach().clone() for name, p in below.items()}
     learning = [p for p in segmenter.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learning, lr=1e-3)
     sum(part.square().sum() for part in numbers(segmenter(images(2)))).backward()  # type: ignore[union-attr]
@@ -124,10 +126,39 @@ def test_any_tuning__the_decoder_learns(decoder: str, tuning: str) -> None:
         p.grad is not None and p.grad.any() for n, p in segmenter.decoder.named_parameters() if "class" in n
     )
     optimizer.step()
-    moved = any(not torch.equal(before[n], p) for n, p in segmenter.encoder.named_parameters())
+    moved = any(not torch.equal(before[name], p) for name, p in below.items())
     assert moved == (tuning != "frozen")
 
 
 def test_eomt__on_windowed_attention_is_refused_with_the_reason() -> None:
     with pytest.raises(RecipeError, match="window"):
         made("eomt", "sam")
+
+
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "linear"])
+def test_rein__linked_queries_are_its_tokens(decoder: str) -> None:
+    segmenter = made(decoder, "dinov2_reg", tuning="rein", tuning_options={"num_tokens": QUERIES, "rank": 2})
+    assert not [
+        name
+        for name, _ in segmenter.decoder.named_parameters()
+        if name.endswith(("queries", "query_position"))
+    ]
+    sum(part.square().sum() for part in numbers(segmenter(images(1)))).backward()  # type: ignore[union-attr]
+    learned = dict(segmenter.tuning.named_parameters())
+    assert "merged_queries.weight" in learned
+    assert all(p.grad is not None and p.grad.any() for p in learned.values())
+    assert segmenter.encoder.blocks[0].attn.qkv.weight.grad is None
+
+
+def test_rein__without_link_leaves_the_decoders_own_queries() -> None:
+    options = {"num_tokens": 7, "rank": 2, "link": False}
+    segmenter = made("eomt", "dinov2_reg", tuning="rein", tuning_options=options)
+    assert segmenter.decoder.queries is not None
+    assert "merged_queries.weight" not in dict(segmenter.tuning.named_parameters())
+
+
+def test_rein__what_cannot_be_linked_is_refused_with_the_reason() -> None:
+    with pytest.raises(RecipeError, match="has none"):
+        made("linear", "dinov2_reg", tuning="rein", tuning_options={"link": True})
+    with pytest.raises(RecipeError, match=r"num_tokens 6.*num_queries 5"):
+        made("eomt", "dinov2_reg", tuning="rein", tuning_options={"num_tokens": 6})

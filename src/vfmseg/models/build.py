@@ -22,6 +22,7 @@ def build(
     num_classes: int,
     decoder: str = "linear",
     tuning: str = "full",
+    tuning_options: Mapping[str, Any] | None = None,
     image_size: int | tuple[int, int] = 512,
     patch_size: int | None = 16,
     weights: str = "pretrained",
@@ -39,6 +40,8 @@ def build(
         num_classes: K, at least 1.
         decoder: see ``vfmseg list decoders``.
         tuning: see ``vfmseg list tunings``.
+        tuning_options: of the tuning (rein: num_tokens, rank, link, softmax, zero_start, shared; lora: rank, alpha,
+            layers, separate; soma: rank, layers; adaptformer: bottleneck, scale; vpt: num_tokens; partial: num_blocks).
         image_size: pixels, one number or (height, width), a multiple of ``patch_size``.
         patch_size: pixels a side; None keeps the encoder's own.
         weights: ``pretrained``, ``random`` or the path of a file.
@@ -78,9 +81,8 @@ def build(
     )
     if seed is not None:  # the decoder starts alike whether the encoder's weights were drawn or read
         torch.manual_seed(seed + 1)
-    return Segmenter(
-        built, build_tuning(tuning), _decoder(decoder, built, num_classes, dict(decoder_options or {}))
-    )
+    made = _decoder(decoder, built, num_classes, dict(decoder_options or {}))
+    return Segmenter(built, build_tuning(tuning, tuning_options), made)
 
 
 def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, int | bool | None]) -> Decoder:

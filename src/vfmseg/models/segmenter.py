@@ -28,23 +28,30 @@ class Segmenter(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.tuning = tuning
+        if tuning.links(decoder.num_queries, decoder.query_dim):
+            decoder.link_queries()
         tuning.attach(encoder)
 
     def forward(self, images: Tensor) -> Output:
         """Segment ``images`` (B, 3, H, W) uint8 RGB, H W the encoder's ``image_size``."""
-        output: Output = self.decoder(self.encoder, self.encoder.normalise(images))
+        pixels = self.encoder.normalise(images)
+        output: Output = self.decoder(self.encoder, pixels, self.tuning.queries())
         return output
 
     def train(self, mode: bool = True) -> Segmenter:
-        """Switch to training mode; an encoder that learns nothing stays in evaluation mode."""
+        """Switch to training mode; an encoder whose own layers do not train stays in evaluation mode."""
         super().train(mode)
         if mode and not self.tuning.encoder_learns:
             self.encoder.eval()
         return self
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the encoder that learn."""
-        return self.tuning.parameters(self.encoder)
+        """Yield the encoder's own parameters that learn."""
+        return self.tuning.encoder_parameters(self.encoder)
+
+    def tuning_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that the tuning has added; all of them learn."""
+        return self.tuning.added_parameters()
 
     def decoder_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the decoder's parameters; all of them learn."""

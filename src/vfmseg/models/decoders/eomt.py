@@ -69,7 +69,8 @@ class EoMTDecoder(Decoder):
                 f"the eomt decoder has num_blocks {num_blocks} and num_queries {num_queries}; both must be at least 1. "
                 "Published: 3 blocks for S and B, 4 for L, 5 for g; 100 queries for semantic, 200 for other tasks."
             )
-        self.queries = nn.Parameter(torch.randn(num_queries, embed_dim))
+        self.num_queries, self.query_dim = num_queries, embed_dim
+        self.queries: nn.Parameter | None = nn.Parameter(torch.randn(num_queries, embed_dim))
         self.class_layer = nn.Linear(embed_dim, num_classes + 1)
         self.mask_embedding = nn.Sequential(
             nn.Linear(embed_dim, embed_dim),
@@ -83,7 +84,13 @@ class EoMTDecoder(Decoder):
         self.draw = draw
         self.mask_probabilities = (0.0,) * num_blocks
 
-    def forward(self, encoder: Encoder, pixels: Tensor) -> tuple[MaskFactors, ...]:
+    def link_queries(self) -> None:
+        """Start from a tuning's queries: they join the tokens as they are."""
+        self.queries = None
+
+    def forward(
+        self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None
+    ) -> tuple[MaskFactors, ...]:
         """Return the predictions, masks upscaled from the patch grid.
 
         In training, L = num_blocks + 1 of them where intermediate layers are supervised: one before each of the
@@ -94,10 +101,11 @@ class EoMTDecoder(Decoder):
         """
         refuse_more_blocks(self.num_blocks, encoder)
         first = encoder.num_blocks - self.num_blocks
-        num_queries = len(self.queries)
+        start = self.queries if queries is None else queries
+        assert start is not None, "linked queries are handed in"
+        num_queries = len(start)
         tokens = encoder.run_blocks(encoder.embed(pixels), 0, first)
-        queries = self.queries.to(tokens.dtype).expand(len(tokens), -1, -1)
-        tokens = torch.cat([queries, tokens], 1)  # B Q+prefix+hw C
+        tokens = torch.cat([start.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], 1)  # B Q+prefix+hw C
 
         output = []
         for block, probability in enumerate(self.mask_probabilities, start=first):
@@ -115,7 +123,7 @@ class EoMTDecoder(Decoder):
     def _predict(self, encoder: Encoder, tokens: Tensor, *, at_patches: bool = False) -> MaskFactors:
         """Read ``tokens`` (B, Q + prefix + h*w, C) as masks and classes; masks upscaled, or at the patch grid."""
         normed = encoder.norm(tokens)
-        queries = normed[:, : len(self.queries)]  # B Q C
+        queries = normed[:, : self.num_queries]  # B Q C
         grid = encoder.to_grid(normed)
         features = self.upscale.at_patches(grid) if at_patches else self.upscale(grid)  # B C h' w'
         return MaskFactors(self.mask_embedding(queries), features, self.class_layer(queries))

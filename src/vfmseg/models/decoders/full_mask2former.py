@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vfmseg.errors import RecipeError
 from vfmseg.models.decoders.base import Decoder
@@ -70,6 +70,7 @@ class FullMask2FormerDecoder(Decoder):
     ) -> None:
         super().__init__()
         _expect_sensible(adapter=adapter, pixel_decoder=pixel_decoder, multi_scale=multi_scale)
+        self.num_queries, self.query_dim = num_queries, embed_dim
         self.transformer = MaskedTransformer(
             num_classes,
             num_queries=num_queries,
@@ -93,28 +94,24 @@ class FullMask2FormerDecoder(Decoder):
         else:
             self.neck = PyramidProjection(encoder_dim, embed_dim, num_levels=3 if multi_scale else 1)
 
+    def link_queries(self) -> None:
+        """Take positions from a tuning's queries, and contents from a linear map of them (Rein, sec. 3.3)."""
+        self.transformer.query_content = self.transformer.query_position = None
+        dim = self.transformer.class_layer.in_features
+        self.query_from_link = nn.Linear(dim, dim)
+
     def forward(
-        self,
-        encoder: Encoder,
-        pixels: Tensor,
-        queries: Tensor | None = None,
-        query_positions: Tensor | None = None,
+        self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None
     ) -> tuple[MaskLogits, ...]:
         """Return the predictions, masks at a quarter of the image's size.
 
         In training, L = num_blocks + 1 of them, one before the first block and one after each; in
         evaluation only the last.
-
-        Args:
-            encoder: what sees the pixels.
-            pixels: (B, 3, H, W), normalised.
-            queries: (Q, C) or (B, Q, C), what the queries start as in place of the learned content: how a
-                tuning's own tokens become queries.
-            query_positions: (Q, C) or (B, Q, C) in place of the learned positions.
         """
         mask_features, levels = self.neck(self.features(encoder, pixels))
+        content = None if queries is None else self.query_from_link(queries)
         output: tuple[MaskLogits, ...] = self.transformer(
-            levels, mask_features, queries=queries, query_positions=query_positions
+            levels, mask_features, queries=content, query_positions=queries
         )
         return output
 

@@ -26,7 +26,7 @@ class LinearDecoder(Decoder):
         super().__init__()
         self.classifier = nn.Linear(embed_dim, num_classes)
 
-    def forward(self, encoder: Encoder, pixels: Tensor) -> PixelLogits:
+    def forward(self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None) -> PixelLogits:
         """Return logits (B, K, h, w) at the patch grid."""
         grid = encoder.forward_grid(pixels)  # B C h w
         logits = self.classifier(grid.flatten(2).transpose(1, 2))  # B hw K

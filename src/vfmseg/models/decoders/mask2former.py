@@ -62,8 +62,9 @@ class Mask2FormerDecoder(Decoder):
                 "multiple of num_heads and of 4. Published: embed_dim 256, num_heads 8."
             )
         self.input_projection = nn.Linear(encoder_dim, embed_dim)
-        self.query_content = nn.Parameter(torch.randn(num_queries, embed_dim))
-        self.query_position = nn.Parameter(torch.randn(num_queries, embed_dim))
+        self.num_queries, self.query_dim = num_queries, embed_dim
+        self.query_content: nn.Parameter | None = nn.Parameter(torch.randn(num_queries, embed_dim))
+        self.query_position: nn.Parameter | None = nn.Parameter(torch.randn(num_queries, embed_dim))
         self.blocks = nn.ModuleList(
             MaskedBlock(embed_dim, num_heads, feedforward_dim) for _ in range(num_blocks)
         )
@@ -71,7 +72,15 @@ class Mask2FormerDecoder(Decoder):
         self.mask_embedding = mask_embedding_layers(embed_dim)
         self.class_layer = nn.Linear(embed_dim, num_classes + 1)
 
-    def forward(self, encoder: Encoder, pixels: Tensor) -> tuple[MaskLogits, ...]:
+    def link_queries(self) -> None:
+        """Take positions from a tuning's queries, and contents from a linear map of them (Rein, sec. 3.3)."""
+        self.query_content = self.query_position = None
+        dim = self.input_projection.out_features
+        self.query_from_link = nn.Linear(dim, dim)
+
+    def forward(
+        self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None
+    ) -> tuple[MaskLogits, ...]:
         """Return the predictions, masks at the patch grid.
 
         In training, L = num_blocks + 1 of them, one before the first block and one after each; in
@@ -81,16 +90,19 @@ class Mask2FormerDecoder(Decoder):
         h, w = grid.shape[2:]
         values = self.input_projection(grid.flatten(2).transpose(1, 2))  # B hw C
         keys = values + sine_positions((h, w), values.shape[2], values)
-        queries = self.query_content.expand(len(values), -1, -1)  # B Q C
+        content = self.query_content if queries is None else self.query_from_link(queries)
+        position = self.query_position if queries is None else queries
+        assert content is not None, "linked queries are handed in"
+        state = content.expand(len(values), -1, -1)  # B Q C
 
         output = []
         for block in self.blocks:
-            normed = self.query_norm(queries)
+            normed = self.query_norm(state)
             mask_logits = self._mask_logits(normed, values)  # B Q hw
             if self.training:
                 output.append(MaskLogits(mask_logits.unflatten(2, (h, w)), self.class_layer(normed)))
-            queries = block(queries, self.query_position, keys, values, ~blocked_positions(mask_logits))
-        normed = self.query_norm(queries)
+            state = block(state, position, keys, values, ~blocked_positions(mask_logits))
+        normed = self.query_norm(state)
         mask_logits = self._mask_logits(normed, values)
         output.append(MaskLogits(mask_logits.unflatten(2, (h, w)), self.class_layer(normed)))
         return tuple(output)

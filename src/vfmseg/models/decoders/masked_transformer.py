@@ -53,8 +53,8 @@ class MaskedTransformer(nn.Module):
                 f"the decoder's embed_dim is {embed_dim} with num_heads {num_heads}; embed_dim must be a "
                 "multiple of num_heads and of 4. Published: embed_dim 256, num_heads 8."
             )
-        self.query_content = nn.Parameter(torch.randn(num_queries, embed_dim))
-        self.query_position = nn.Parameter(torch.randn(num_queries, embed_dim))
+        self.query_content: nn.Parameter | None = nn.Parameter(torch.randn(num_queries, embed_dim))
+        self.query_position: nn.Parameter | None = nn.Parameter(torch.randn(num_queries, embed_dim))
         self.level_embedding = nn.Parameter(torch.randn(num_levels, embed_dim)) if num_levels > 1 else None
         blocks = [MaskedBlock(embed_dim, num_heads, feedforward_dim) for _ in range(num_blocks)]
         self.blocks = nn.ModuleList(blocks)
@@ -96,6 +96,7 @@ class MaskedTransformer(nn.Module):
         ]
         position = self.query_position if query_positions is None else query_positions
         content = self.query_content if queries is None else queries
+        assert content is not None, "who takes the learned queries away hands others in"
         state = content.expand(len(mask_features), -1, -1)  # B Q C
 
         output = []

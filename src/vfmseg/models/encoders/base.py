@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,16 @@ EXTRA_TOKENS_REFUSED = (
     "the tokens (eomt) and prompt tokens cannot run on it. Take a decoder that reads its features (linear, mask2former) "
     "or another encoder (vfmseg list encoders)"
 )
+
+
+class BlockExtension(Protocol):
+    """What a tuning does before and after every block."""
+
+    def before(self, index: int, tokens: Tensor, num_extra: int) -> Tensor:
+        """Return what block ``index`` is given in place of ``tokens`` (B, N, C)."""
+
+    def after(self, index: int, tokens: Tensor, num_extra: int) -> Tensor:
+        """Return what is made of what block ``index`` gives; as many tokens as :meth:`before` was given."""
 
 
 class Encoder(nn.Module, ABC):
@@ -67,6 +78,8 @@ class Encoder(nn.Module, ABC):
         self.grid_size = grid_size
         self.weights_report = WeightsReport(source="random")
         self._checkpointing = False
+        # In a tuple, so that a tuning's parameters do not become the encoder's.
+        self._extensions: tuple[BlockExtension, ...] = ()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -145,10 +158,25 @@ class Encoder(nn.Module, ABC):
             )
         rotary = self._rotary_tables()
         for index in range(start, stop):
+            given = (index, tokens, rotary[index], mask, num_extra)
             if self._checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(self._run_block, index, tokens, rotary[index], mask, use_reentrant=False)
+                tokens = checkpoint(self._run_extended, *given, use_reentrant=False)
             else:
-                tokens = self._run_block(index, tokens, rotary[index], mask)
+                tokens = self._run_extended(*given)
+        return tokens
+
+    def extend(self, extension: BlockExtension) -> None:
+        """Let ``extension`` change the tokens before and after every block."""
+        self._extensions = (*self._extensions, extension)
+
+    def _run_extended(
+        self, index: int, tokens: Tensor, rotary: Tensor | None, mask: Tensor | None, num_extra: int
+    ) -> Tensor:
+        for extension in self._extensions:
+            tokens = extension.before(index, tokens, num_extra)
+        tokens = self._run_block(index, tokens, rotary, mask)
+        for extension in reversed(self._extensions):
+            tokens = extension.after(index, tokens, num_extra)
         return tokens
 
     def to_grid(self, tokens: Tensor) -> Tensor:

@@ -119,14 +119,21 @@ def test_decoder__images_do_not_see_each_other_in_evaluation(parts: dict[str, bo
     torch.testing.assert_close(both.mask_logits[1:], second.mask_logits, rtol=1e-4, atol=1e-4)
 
 
-def test_decoder__queries_from_outside_are_handed_on() -> None:
+def test_decoder__linked_queries_are_position_and_mapped_content() -> None:
     encoder, decoder = tiny_encoder(), tiny(**LADDER[3]).eval()
-    queries, positions = torch.randn(3, 16, requires_grad=True), torch.randn(3, 16, requires_grad=True)
-    (last,) = decoder(encoder, torch.randn(1, 3, 64, 96), queries, positions)
+    decoder.link_queries()
+    queries = torch.randn(3, 16, requires_grad=True)
+    pixels = torch.randn(1, 3, 64, 96)
+    (last,) = decoder(encoder, pixels, queries)
     assert last.mask_logits.shape == (1, 3, 16, 24)
+    features, levels = decoder.neck(decoder.features(encoder, pixels))
+    (expected,) = decoder.transformer(
+        levels, features, queries=decoder.query_from_link(queries), query_positions=queries
+    )
+    torch.testing.assert_close(last.mask_logits, expected.mask_logits)
     last.mask_logits.sum().backward()
     assert queries.grad is not None
-    assert positions.grad is not None
+    assert queries.grad.any()
 
 
 def test_decoder__class_layer_is_named() -> None:

@@ -1,0 +1,159 @@
+"""Rein's tokens, and a backbone that they refine, against the numbers of the published program."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.nn import functional as F
+
+from vfmseg.models.encoders.load import build_encoder
+from vfmseg.models.tuning.catalog import build_tuning
+from vfmseg.models.tuning.rein import ReinTuning
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+# the published names, ours
+NAMES = (
+    (r"learnable_tokens_([ab])", r"tokens_\1"),
+    (r"learnable_tokens", r"tokens"),
+    (r"mlp_token2feat\.(.+)", r"token_values.\1"),
+    (r"mlp_delta_f\.(.+)", r"shift.\1"),
+    (r"transform\.(.+)", r"token_queries.\1"),
+    (r"merge\.(.+)", r"merged_queries.\1"),
+    (r"scale", r"scale"),
+)
+VARIANTS = {
+    "lora": {"rank": 4},
+    "lora_nosoftmax_zero": {"rank": 4, "softmax": False, "zero_start": True},
+    "plain": {"rank": None},
+    "plain_nosoftmax": {"rank": None, "softmax": False},
+    "plain_nolink": {"rank": None, "query_dim": None},
+}
+
+
+def read(name):
+    with safe_open(GOLDENS / f"{name}.safetensors", "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def our_name(name):
+    for pattern, ours in NAMES:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, ours, name)
+    raise KeyError(name)
+
+
+def tuning_of(golden, **options):
+    tuning = ReinTuning(**{"num_tokens": 10, "query_dim": 12, **options})
+    tuning.initialise(4, 24, 16)
+    state = {our_name(k.removeprefix("state/")): v for k, v in golden.items() if k.startswith("state/")}
+    if tuning.query_dim is None:  # the published module has the link's maps even where nothing uses them
+        state = {name: value for name, value in state.items() if "queries" not in name}
+    tuning.load_state_dict(state)
+    return tuning
+
+
+@pytest.mark.parametrize("case", ["cls", "nocls", "seqfirst_cls"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rein__outputs_queries_and_gradients_are_the_published(variant, case):
+    golden = read(f"rein_module_{variant}")
+    if f"{case}/in/0" not in golden:
+        assert case != "cls"
+        pytest.skip("recorded for the two main variants only")
+    tuning = tuning_of(golden, **VARIANTS[variant])
+    tuning._num_prefix_tokens = 0 if case == "nocls" else 1
+
+    def batch_first(tensor):
+        return tensor.transpose(0, 1) if case.startswith("seqfirst") else tensor
+
+    inputs, scalar = [], torch.zeros(())
+    for layer in range(4):
+        tokens = golden[f"{case}/in/{layer}"].requires_grad_()
+        inputs.append(tokens)
+        out = batch_first(tuning.after(layer, batch_first(tokens), 0))
+        torch.testing.assert_close(out, golden[f"{case}/out/{layer}"], rtol=1e-5, atol=1e-6)
+        scalar = scalar + (out * golden[f"{case}/weight_of_out/{layer}"]).sum()
+    queries = tuning.queries()
+    assert (queries is None) == (variant == "plain_nolink")
+    if queries is not None:
+        torch.testing.assert_close(queries, golden[f"{case}/query"], rtol=1e-5, atol=1e-6)
+        scalar = scalar + (queries * golden[f"{case}/weight_of_query"]).sum()
+    torch.testing.assert_close(scalar, golden[f"{case}/scalar"], rtol=1e-5, atol=1e-4)
+    scalar.backward()
+    for layer, tokens in enumerate(inputs):
+        torch.testing.assert_close(tokens.grad, golden[f"{case}/grad_in/{layer}"], rtol=1e-5, atol=1e-5)
+    learned = dict(tuning.named_parameters())
+    for key, expected in golden.items():
+        if key.startswith(f"{case}/grad/"):
+            name = our_name(key.removeprefix(f"{case}/grad/"))
+            if name not in learned:
+                assert not expected.any()
+                continue
+            torch.testing.assert_close(learned.pop(name).grad, expected, rtol=1e-4, atol=1e-5)
+    assert not learned
+
+
+def test_rein__a_refined_backbone_gives_the_published_features():
+    golden = read("rein_backbone_dinov2")
+    encoder = build_encoder(
+        "vit_base_patch14_dinov2.lvd142m",
+        (64, 64),
+        16,
+        weights="random",
+        overrides={"embed_dim": 24, "depth": 4, "num_heads": 2, "img_size": 64, "patch_size": 16},
+    )
+    tuning = ReinTuning(num_tokens=12, rank=4, query_dim=32)
+    tuning.attach(encoder)
+    state = {key.removeprefix("state/"): value for key, value in golden.items() if key.startswith("state/")}
+    own = {name.removeprefix("reins."): value for name, value in state.items() if name.startswith("reins.")}
+    tuning.load_state_dict({our_name(name): value for name, value in own.items()})
+    backbone = {name: value for name, value in state.items() if "reins" not in name and name != "mask_token"}
+    encoder.vit.load_state_dict(backbone)
+    encoder.eval()
+    tokens = encoder.embed(golden["native/in"])
+    for block, factor in enumerate((4, 2, 1, 0.5)):
+        tokens = encoder.run_blocks(tokens, block, block + 1)
+        found = encoder.to_grid(tokens)
+        if factor != 1:
+            found = F.interpolate(found, scale_factor=factor, mode="bilinear", align_corners=False)
+        torch.testing.assert_close(found, golden[f"native/feat/{block}"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tuning.queries(), golden["native/query"], rtol=1e-5, atol=1e-6)
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+L, SAM = "dinov2-l", "samvit_huge_patch16.sa1b"
+LINKED = {"query_dim": 256}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "method", "options", "expected"),
+    [
+        (L, "rein", LINKED, 2_990_080 + 1),
+        (L, "rein", {}, 2_530_816 + 1),
+        (SAM, "rein", LINKED, 4_510_720 + 1),
+        (L, "rein", {**LINKED, "rank": None}, 5_016_064 + 1),
+        (L, "rein", {**LINKED, "rank": None, "shared": False}, 59_332_864 + 1),
+        (L, "rein", {"rank": None, "shared": False}, 52_838_400 + 1),
+        *(
+            (L, "rein", {**LINKED, "rank": rank}, count + 1)
+            for rank, count in ((4, 2_666_368), (8, 2_774_272), (32, 3_421_696), (64, 4_284_928))
+        ),
+        ("dinov2-b", "rein", LINKED, 1_741_568 + 1),
+        ("dinov2-s", "rein", LINKED, 684_032 + 1),
+        (L, "lora", {}, 786_432),
+        (L, "lora", {"separate": True}, 1_179_648),
+        ("eva02-l", "lora", {}, 1_179_648),
+        (L, "adaptformer", {}, 3_171_840),
+        (L, "vpt", {}, 3_686_400),
+        (L, "frozen", {}, 0),
+    ],
+)
+def test_tunings__learn_as_many_parameters_as_the_papers_say(encoder, method, options, expected):
+    with torch.device("meta"):
+        built = build_encoder(encoder, (512, 512), 16, weights="random")
+        tuning = build_tuning(method, options)
+        tuning.attach(built)
+    learned = [*tuning.encoder_parameters(built), *tuning.added_parameters()]
+    assert sum(parameter.numel() for parameter in learned) == expected
