@@ -59,7 +59,8 @@ training: {steps: 4000, warmup: 0.05}
 seed: 0
 ```
 
-The keys of `decoder` depend on `decoder.name`: `linear` has no other.
+The keys of `decoder` depend on `decoder.name` (`linear` has no other), those of `tuning` on `tuning.method` (`full`,
+`frozen` and `bitfit` have no other).
 """
 
 

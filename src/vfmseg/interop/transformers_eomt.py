@@ -135,7 +135,7 @@ def sizes_of(segmenter: Segmenter) -> dict[str, Any]:
         "num_attention_heads": block.attn.num_heads,
         "patch_size": encoder.patch_size,
         "num_register_tokens": encoder.num_prefix_tokens - 1,
-        "num_queries": len(decoder.queries),
+        "num_queries": decoder.num_queries,
         "num_blocks": decoder.num_blocks,
         "num_upscale_blocks": len(decoder.upscale),
         "layer_norm_eps": block.norm1.eps,
@@ -151,6 +151,11 @@ def _parts(segmenter: Segmenter) -> tuple[VitEncoder, EoMTDecoder]:
         raise WeightsError(
             f"transformers has EoMT on DINOv2 and DINOv3 only; this is a {type(decoder).__name__} on a "
             f"{type(encoder).__name__}"
+        )
+    if next(segmenter.tuning_parameters(), None) is not None:
+        raise WeightsError(
+            f"transformers' EoMT has no place for what tuning {segmenter.tuning.name} has added; lora and soma can be "
+            "merged into the encoder first (segmenter.tuning.merge(segmenter.encoder))"
         )
     return encoder, decoder
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class CheckpointHeader:
     """Optimiser steps done."""
     metrics: dict[str, float | None] = field(default_factory=dict)
     """Of the validation that belongs to these weights; empty where there was none."""
+    encoder_hash: str | None = None
+    """Of the encoder's weights that the file leaves out, as they did not learn; None where it holds all."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
@@ -51,18 +54,31 @@ class CheckpointHeader:
             "std": list(self.std),
             "step": self.step,
             "metrics": self.metrics,
+            "encoder_hash": self.encoder_hash,
         }
 
 
-def save_model(folder: Path, module: nn.Module, header: CheckpointHeader) -> None:
+def save_model(
+    folder: Path, module: nn.Module, header: CheckpointHeader, *, left_out: Collection[str] = ()
+) -> None:
     """Write ``model.safetensors`` and a readable copy of its header, ``checkpoint.json``, into ``folder``.
 
     Each file appears whole or not at all; what stood there before stays until then.
 
+    Args:
+        folder: made where it is not there.
+        module: whose state is written.
+        header: what is said of it.
+        left_out: names of its state that are not written: those that ``header.encoder_hash`` is of.
+
     Raises:
         ResourceError: the disk is full, or the folder cannot be written.
     """
-    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    tensors = {
+        key: value.detach().cpu().contiguous()
+        for key, value in module.state_dict().items()
+        if key not in left_out
+    }
     described = header.as_dict()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,6 +173,7 @@ def read_header(path: str | Path) -> CheckpointHeader:
             std=tuple(map(float, known["std"])),
             step=int(known["step"]),
             metrics=dict(known["metrics"]),
+            encoder_hash=known.get("encoder_hash"),  # files of before it was there are whole
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # AttributeError: a list for a mapping
         reason = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be understood: {error}"

@@ -103,6 +103,9 @@ def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
         num_classes=num_classes,
         decoder=decoder.name,
         tuning=recipe.tuning.method,
+        tuning_options={
+            key: value for key, value in dataclasses.asdict(recipe.tuning).items() if key != "method"
+        },
         image_size=as_size(encoder.image_size),
         patch_size=encoder.patch_size,
         weights=encoder.weights,

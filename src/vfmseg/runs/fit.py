@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shlex
 import sys
@@ -18,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import CheckpointError, ResourceError
 from vfmseg.models.checkpoint import CheckpointHeader
+from vfmseg.models.frozen_weights import hash_of_frozen
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.summary import count_parameters
 from vfmseg.runs.assemble import (
@@ -215,8 +217,14 @@ class _Callbacks:
             for b in (module.segmenter.encoder.mean, module.segmenter.encoder.std)
         )
 
+        @functools.cache  # at the first checkpoint: a resumed run has its weights by then
+        def encoder_hash() -> str | None:
+            # What was drawn, or came with init_from, cannot be had again from where the recipe says weights are.
+            found_again = recipe.encoder.weights != "random" and not recipe.init_from
+            return hash_of_frozen(module.segmenter) if found_again else None
+
         def describe(step: int, metrics: dict[str, float | None]) -> CheckpointHeader:
-            return CheckpointHeader(tree, label_space, mean, std, step, metrics)
+            return CheckpointHeader(tree, label_space, mean, std, step, metrics, encoder_hash())
 
         history = History(
             folder / "metrics.csv",

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from vfmseg.models.encoders.catalog import lookup
 from vfmseg.runs.decoder_recipe import DecoderRecipe, EoMTRecipe, LinearRecipe, decoder_contradictions
+from vfmseg.runs.tuning_recipe import FullRecipe, PromptRecipe, TuningRecipe, tuning_contradictions
 from vfmseg.runs.values import (
     CountOrFraction,
     Fraction,
@@ -52,14 +53,6 @@ class EncoderRecipe:
     does (2 in the published EoMT on DINOv3); null = never."""
     overrides: dict[str, int | float | bool] = field(default_factory=dict)
     """Sizes other than the model's own (embed_dim, depth, num_heads), for tiny encoders with random weights."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class TuningRecipe:
-    """What of the encoder learns."""
-
-    method: Literal["full", "frozen"] = "full"
-    """`vfmseg list tunings`."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -207,7 +200,7 @@ class Recipe:
     """What is predicted: a class per pixel; one segment per pixel, of things and stuff; scored masks of things."""
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     """Which vision foundation model."""
-    tuning: TuningRecipe = field(default_factory=TuningRecipe)
+    tuning: TuningRecipe = field(default_factory=FullRecipe)
     """What of it learns."""
     decoder: DecoderRecipe = field(default_factory=LinearRecipe)
     """What turns its tokens into classes."""
@@ -247,17 +240,24 @@ def contradictions(recipe: Recipe, *, needs_data: bool = True) -> list[str]:
             f"{recipe.augmentation.scale_max}; swap them"
         )
     found += decoder_contradictions(recipe.decoder, recipe.training.steps)
+    found += tuning_contradictions(recipe.tuning, getattr(recipe.decoder, "num_queries", None))
     if isinstance(recipe.decoder, LinearRecipe) and recipe.task != "semantic":
         found.append(
             f"the linear decoder scores one class per pixel and cannot tell objects apart, so task {recipe.task} needs a "
             "mask decoder: decoder.name eomt, mask2former or mask2former_full"
         )
     known = lookup(recipe.encoder.name)
-    if isinstance(recipe.decoder, EoMTRecipe) and known is not None and known.family == "SAM":
-        found.append(
-            f"decoder.name eomt puts queries among the encoder's tokens, but {recipe.encoder.name} attends within "
-            "windows, where queries have no place; take decoder.name mask2former, or another encoder"
-        )
+    if known is not None and known.family == "SAM":
+        within = f"but {recipe.encoder.name} attends within windows, where they have no place; take"
+        if isinstance(recipe.decoder, EoMTRecipe):
+            found.append(
+                f"decoder.name eomt puts queries among the encoder's tokens, {within} decoder.name mask2former, or "
+                "another encoder"
+            )
+        if isinstance(recipe.tuning, PromptRecipe):
+            found.append(
+                f"tuning.method vpt puts prompts among the encoder's tokens, {within} another tuning, or another encoder"
+            )
     if not isinstance(recipe.decoder, LinearRecipe) and recipe.training.class_weights != "none":
         found.append(
             "training.class_weights works with the linear decoder only: a mask decoder weighs masks, "

@@ -8,29 +8,32 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe
+from vfmseg.runs.choices import CHOICES, Choice
 from vfmseg.runs.recipe import Recipe
 
 
 def keys() -> dict[str, tuple[str, str]]:
     """Return every dotted recipe key with its (default, documentation), in the order of the recipe."""
-    found = dict(_collect(Recipe, ""))
-    found["decoder.name"] = (
-        LinearRecipe().name,
-        f"`vfmseg list decoders`. One of: {', '.join(DECODER_RECIPES)}.",
-    )
-    return found | _decoder_keys()
+    found: dict[str, tuple[str, str]] = {}
+    for key, said in _collect(Recipe, ""):
+        if key in CHOICES:
+            found |= _keys_of_choice(CHOICES[key])
+        else:
+            found[key] = said
+    return found
 
 
-def _decoder_keys() -> dict[str, tuple[str, str]]:
-    """Return the keys that decoders have beside their name, saying which has what where they differ."""
+def _keys_of_choice(choice: Choice) -> dict[str, tuple[str, str]]:
+    """Return the word of a section and all its other keys, saying which kind has what where they differ."""
     of_key: dict[str, dict[str, tuple[str, str]]] = {}
-    for decoder, kind in DECODER_RECIPES.items():
-        for key, default_and_text in _collect(kind, "decoder."):
-            if key != "decoder.name":
-                of_key.setdefault(key, {})[decoder] = default_and_text
-    with_keys = {decoder for said in of_key.values() for decoder in said}
-    found = {}
+    for word, kind in choice.kinds.items():
+        for key, default_and_text in _collect(kind, f"{choice.section}."):
+            if key != choice.key:
+                of_key.setdefault(key, {})[word] = default_and_text
+    with_keys = {word for said in of_key.values() for word in said}
+    found = {
+        choice.key: (choice.default, f"`vfmseg list {choice.listed}`. One of: {', '.join(choice.kinds)}.")
+    }
     for key, said in of_key.items():
         defaults, documentation = (_grouped({d: one[place] for d, one in said.items()}) for place in (0, 1))
         is_alike = len(documentation) == 1 and len(said) == len(with_keys)
@@ -43,16 +46,16 @@ def _decoder_keys() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _grouped(of_decoder: dict[str, str]) -> dict[str, str]:
-    """Return each text with the names of the decoders that have it."""
+def _grouped(of_word: dict[str, str]) -> dict[str, str]:
+    """Return each text with the words that have it."""
     found: dict[str, str] = {}
-    for decoder, text in of_decoder.items():
-        found[text] = f"{found[text]}, {decoder}" if text in found else decoder
+    for word, text in of_word.items():
+        found[text] = f"{found[text]}, {word}" if text in found else word
     return found
 
 
 def _collect(kind: Any, prefix: str) -> Iterable[tuple[str, tuple[str, str]]]:
-    """Yield the keys of a dataclass and of those inside it; the decoder's are left to :func:`_decoder_keys`."""
+    """Yield the keys of a dataclass and of those inside it; a section of CHOICES is one key."""
     import inspect
 
     documentation = _field_documentation(inspect.getsource(kind))
@@ -61,7 +64,9 @@ def _collect(kind: Any, prefix: str) -> Iterable[tuple[str, tuple[str, str]]]:
         hint = hints[one.name]
         if dataclasses.is_dataclass(hint):
             yield from _collect(hint, f"{prefix}{one.name}.")
-        elif f"{prefix}{one.name}" != "decoder":
+        elif f"{prefix}{one.name}" in CHOICES:
+            yield one.name, ("", "")
+        else:
             default = one.default_factory() if callable(one.default_factory) else one.default
             shown = default if isinstance(default, str) else json.dumps(default)
             said = documentation.get(one.name, "")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vfmseg.data.yaml_text import load_yaml
 from vfmseg.errors import DataError, RecipeError, nearest
-from vfmseg.runs.decoder_recipe import DECODER_RECIPES, LinearRecipe
+from vfmseg.runs.choices import CHOICES
 from vfmseg.runs.recipe import LoadedRecipe, Recipe, contradictions
 from vfmseg.runs.recipe_keys import keys
 
@@ -49,8 +49,9 @@ def read_recipe(
         _resolve_data_path(tree, path)
     given = _nested(overrides or {})
     _lay_over(tree, given)
-    if isinstance(tree.get("decoder"), dict):
-        tree["decoder"].setdefault("name", LinearRecipe().name)
+    for section, choice in CHOICES.items():
+        if isinstance(tree.get(section), dict):
+            tree[section].setdefault(choice.word, choice.default)
     try:
         recipe = TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
@@ -153,12 +154,13 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lay_over(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Write ``over`` into ``tree``, key by key; a decoder of another name replaces the whole decoder."""
-    before, after = tree.get("decoder"), over.get("decoder")
-    if isinstance(before, dict) and isinstance(after, Mapping):
-        name = before.get("name", LinearRecipe().name)
-        if after.get("name", name) != name:
-            before.clear()
+    """Write ``over`` into ``tree``, key by key; a decoder or tuning of another name replaces the whole of it."""
+    for section, choice in CHOICES.items():
+        before, after = tree.get(section), over.get(section)
+        if isinstance(before, dict) and isinstance(after, Mapping):
+            word = before.get(choice.word, choice.default)
+            if after.get(choice.word, word) != word:
+                before.clear()
     _merge(tree, over)
 
 
@@ -177,18 +179,18 @@ def _describe(error: ValidationError, source: object) -> str:
     leaves: dict[str, list[str]] = {}
     for one in error.errors():
         location = [str(part) for part in one["loc"] if not _is_union_tag(str(part))]
-        if location and location[0] == "decoder" and len(location) > 2 and location[1] in DECODER_RECIPES:
+        choice = CHOICES.get(location[0]) if location else None
+        if choice and len(location) > 2 and location[1] in choice.kinds:
             del location[1]  # pydantic names the chosen member of the union
         path = ".".join(location)
         if one["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             message = f"unknown key {path!r}.{_nearest_key(path, known)}"
-        elif one["type"] == "union_tag_invalid":
-            given = one["input"]["name"]
+        elif one["type"] == "union_tag_invalid" and choice:
+            given, path = one["input"][choice.word], choice.key
             message = (
-                f"decoder.name {given!r} is unknown; allowed: {', '.join(DECODER_RECIPES)}."
-                f"{nearest(str(given), DECODER_RECIPES)}"
+                f"{path} {given!r} is unknown; allowed: {', '.join(choice.kinds)}."
+                f"{nearest(str(given), choice.kinds)}"
             )
-            path = "decoder.name"
         elif one["type"] in ("dataclass_type", "model_attributes_type"):
             inside = [key for key in known if key.startswith(f"{path}.")]
             message = f"{path} = {one['input']!r}: a section has keys of its own, such as {inside[0]}"
@@ -205,9 +207,10 @@ def _describe(error: ValidationError, source: object) -> str:
 
 
 def _nearest_key(path: str, known: Mapping[str, object]) -> str:
-    """Return the hint for an unknown key: another decoder's, one of its neighbours, or the same word elsewhere."""
+    """Return the hint for an unknown key: another decoder's or tuning's, a neighbour, or the same word elsewhere."""
     if path in known:
-        return " Another decoder has it: set decoder.name, too."
+        choice = CHOICES[path.partition(".")[0]]
+        return f" Another {choice.section} has it: set {choice.key}, too."
     parent, _, leaf = path.rpartition(".")
     inside = f"{parent}." if parent else ""
     neighbours = {inside + key[len(inside) :].split(".")[0] for key in known if key.startswith(inside)}

@@ -28,6 +28,7 @@ from vfmseg.interop.transformers_folder import (
 from vfmseg.interop.tue_mps import Published, from_tue_mps, is_tue_mps, read_tue_mps
 from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.encoders.weights_report import collapse
+from vfmseg.models.frozen_weights import completed
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import Say, build_model, open_split
 from vfmseg.runs.recipe import Recipe
@@ -44,7 +45,8 @@ def start_from(segmenter: Segmenter, recipe: Recipe, label_space: LabelSpace, sa
     if is_published(file):
         _load_published(segmenter, recipe, label_space, file, say, may_start_anew=True)
         return
-    header, tensors = read_header(file), read_tensors(file)
+    header = read_header(file)
+    tensors = completed(read_tensors(file), header.encoder_hash, segmenter, source=file)
     same = header.label_space.names == label_space.names
     if not (same and recipe.load_class_head):
         reason = "as load_class_head is false" if same else "as its classes are not the data's"

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
+from vfmseg.models.frozen_weights import completed
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import (
     Say,
@@ -142,8 +143,9 @@ def recipe_of(
 
 
 def model_recipe(header: CheckpointHeader, file: Path) -> Recipe:
-    """Return the part of a checkpoint's recipe that says what the model is; its weights come from the checkpoint.
+    """Return the part of a checkpoint's recipe that says what the model is.
 
+    The encoder's weights come from the checkpoint, or from where they were, if it leaves them out.
     The rest (data, training, machine) is left at its defaults: a model must load whatever those keys were called
     when it was trained.
 
@@ -152,7 +154,9 @@ def model_recipe(header: CheckpointHeader, file: Path) -> Recipe:
     """
     try:
         parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
-        return read_recipe({**parts, "encoder": {**parts["encoder"], "weights": "random"}}).recipe
+        if header.encoder_hash is None:
+            parts["encoder"] = {**parts["encoder"], "weights": "random"}
+        return read_recipe(parts).recipe
     except (KeyError, TypeError, RecipeError) as error:
         reason = f"It lacks {error}." if isinstance(error, KeyError) else error
         raise CheckpointError(
@@ -172,7 +176,9 @@ def _unused(chosen: Recipe, own: Recipe) -> list[str]:
 
 
 def restore(checkpoint: str | Path) -> Segmenter:
-    """Build the segmenter of a checkpoint and load its weights; needs nothing but the checkpoint.
+    """Build the segmenter of a checkpoint and load its weights.
+
+    Needs nothing but the checkpoint, or its encoder's weights where it leaves them out.
 
     Raises:
         CheckpointError, WeightsError: no checkpoint there, or a damaged one.
@@ -180,7 +186,8 @@ def restore(checkpoint: str | Path) -> Segmenter:
     file = find_model_file(checkpoint)
     header = read_header(file)
     segmenter = build_model(model_recipe(header, file), header.label_space.num_classes)
-    load_into(segmenter, read_tensors(file), source=file)
+    tensors = completed(read_tensors(file), header.encoder_hash, segmenter, source=file)
+    load_into(segmenter, tensors, source=file)
     return segmenter.eval()
 
 

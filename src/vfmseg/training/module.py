@@ -270,7 +270,8 @@ class SegmentationModule(pl.LightningModule):
         )
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         factors: list[Callable[[int], float]] = [
-            functools.partial(self.rate_factor, encoder=group["name"] != "decoder") for group in groups
+            functools.partial(self.rate_factor, encoder=group["name"].startswith("encoder"))
+            for group in groups
         ]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

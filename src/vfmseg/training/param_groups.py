@@ -18,9 +18,10 @@ def parameter_groups(
     layer_decay: float,
     num_spared_blocks: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return optimiser groups ``{params, lr, name}``: ``decoder`` first, then the encoder from its last block down.
+    """Return optimiser groups ``{params, lr, name}``: ``decoder``, ``tuning``, then the encoder from its last block down.
 
-    Every learning parameter is in exactly one group; parameters that do not learn are in none.
+    Every learning parameter is in exactly one group; parameters that do not learn are in none. What a tuning adds
+    learns at the decoder's rate, as in Rein (arXiv 2312.04265), and without weight decay where its paper says so.
 
     Args:
         segmenter: what is trained.
@@ -32,6 +33,15 @@ def parameter_groups(
     groups: list[dict[str, Any]] = [
         {"params": list(segmenter.decoder_parameters()), "lr": learning_rate, "name": "decoder"}
     ]
+    undecayed = list(segmenter.tuning.undecayed_parameters())
+    spared = {id(parameter) for parameter in undecayed}
+    decayed = [parameter for parameter in segmenter.tuning_parameters() if id(parameter) not in spared]
+    if decayed:
+        groups.append({"params": decayed, "lr": learning_rate, "name": "tuning"})
+    if undecayed:
+        groups.append(
+            {"params": undecayed, "lr": learning_rate, "weight_decay": 0.0, "name": "tuning_undecayed"}
+        )
     by_factor: dict[float, list[nn.Parameter]] = {}
     encoder = segmenter.encoder
     for parameter in segmenter.encoder_parameters():

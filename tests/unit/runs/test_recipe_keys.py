@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from vfmseg.runs.choices import CHOICES
 from vfmseg.runs.decoder_recipe import DECODER_RECIPES
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_keys import keys
@@ -23,7 +24,9 @@ def test_keys__every_one_is_documented_with_its_default_as_yaml_writes_it() -> N
 
 def test_keys__say_which_words_a_choice_has() -> None:
     found = {key: documentation for key, (_, documentation) in keys().items()}
-    assert found["tuning.method"].endswith(" One of: full, frozen.")
+    assert found["tuning.method"].endswith(
+        " One of: full, frozen, rein, lora, soma, adaptformer, vpt, bitfit, partial."
+    )
     assert found["training.loggers"].endswith(" Any of: tensorboard, wandb.")
     assert found["task"].endswith(" One of: semantic, panoptic, instance.")
     assert " of: " not in found["encoder.positions"], "its sentence names all words already"
@@ -38,7 +41,11 @@ def _leaves(tree: dict[str, object], prefix: str = "") -> set[str]:
 
 
 def test_keys__are_exactly_those_a_recipe_has() -> None:
-    every = [_leaves(recipe_tree(read_recipe({"decoder.name": name}).recipe)) for name in DECODER_RECIPES]
+    every = [
+        _leaves(recipe_tree(read_recipe({choice.key: word}).recipe))
+        for choice in CHOICES.values()
+        for word in choice.kinds
+    ]
     assert set(keys()) == set().union(*every)
 
 
@@ -46,7 +53,7 @@ def test_keys__are_accepted_with_their_own_defaults() -> None:
     overrides = {
         key: yaml.safe_load(default) if default else ""
         for key, (default, _) in keys().items()
-        if not key.startswith("decoder.")
+        if key.partition(".")[0] not in CHOICES
     }
     assert read_recipe(overrides).recipe == Recipe()
 

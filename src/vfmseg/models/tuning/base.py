@@ -40,6 +40,10 @@ class Tuning(nn.Module, ABC):
         """Yield the parameters that were added by :meth:`attach`; all of them learn."""
         return self.parameters()
 
+    def added_tensors(self) -> Iterator[Tensor]:
+        """Yield all that a checkpoint must hold of what was added: the parameters, and what they are relative to."""
+        return self.added_parameters()
+
     def undecayed_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the added parameters that weight decay leaves alone."""
         return iter(())

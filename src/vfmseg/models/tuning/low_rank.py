@@ -129,6 +129,13 @@ class _LowRankTuning(Tuning):
             yield layer.down
             yield layer.up
 
+    def added_tensors(self) -> Iterator[Tensor]:
+        """Yield the factors of all updates, and those that they started as where that is not nothing."""
+        for layer in self._updated:
+            yield layer.down
+            yield layer.up
+            yield from layer.buffers()
+
     def merge(self, encoder: Encoder) -> None:
         """Add the updates to the weights and put plain layers back."""
         for block in encoder.blocks:

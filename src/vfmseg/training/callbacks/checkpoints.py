@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from vfmseg.errors import CheckpointError
 from vfmseg.models.checkpoint import MODEL_FILE, CheckpointHeader, read_header, save_model, writing
+from vfmseg.models.frozen_weights import frozen_names
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import SegmentationModule
@@ -159,7 +160,8 @@ class Checkpoints(StepCallback):
         if trainer.is_global_zero:
             header = self.describe(trainer.global_step, row)
             with self.average.in_place(module) if self.average is not None else nullcontext():
-                save_model(self.folder / name, module.segmenter, header)
+                left_out = frozen_names(module.segmenter) if header.encoder_hash else ()
+                save_model(self.folder / name, module.segmenter, header, left_out=left_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know of the best so far."""

@@ -101,7 +101,7 @@ class History(StepCallback):
                 logger.warning(f"step %d: {warning} (%s in metrics.csv).", step, count, column)
         rates: dict[str, float] = {}
         for group in trainer.optimizers[0].param_groups:
-            name = "encoder" if group["name"].startswith("encoder") else group["name"]
+            name = group["name"].partition("_")[0]  # `encoder_x0.8`, `tuning_undecayed`
             # the optimiser's groups already hold the next step's rate
             factor = module.rate_factor(step - 1, encoder=name == "encoder")
             rates[f"lr/{name}"] = max(group["initial_lr"] * factor, rates.get(f"lr/{name}", 0.0))
