@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from vfmseg.cli.recipe_options import add_recipe_options, parse, read
+
+if TYPE_CHECKING:
+    from vfmseg.runs.recipe import LoadedRecipe
+    from vfmseg.runs.targets import TargetsRun
 
 TAKES_RECIPE_KEYS = True
 
@@ -22,6 +27,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--ckpt_path", metavar="CHECKPOINT", help="the same, as the published programs have it"
     )
     parser.add_argument("--split", default="val", help="which split of the data (default: val)")
+    parser.add_argument(
+        "--target",
+        metavar="NAME=PATH",
+        action="append",
+        default=[],
+        help="score it on this data instead: any number of times, each with a name of your choice; in place of a "
+        "path, {keys of the recipe's data, and split}, such as 'night={name: acdc, path: DIR}'",
+    )
     parser.add_argument("--out", metavar="DIR", help="write result.json and validation.json there")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     add_recipe_options(parser, required=False)
@@ -46,6 +59,9 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
 
         loaded = recipe_of(checkpoint, found, notes=notes)
 
+    if options.target:
+        return _run_targets(checkpoint, loaded, options)
+
     from vfmseg.runs.validate import validate
 
     done = validate(checkpoint, loaded, out=options.out, split=options.split)
@@ -59,6 +75,50 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     else:
         print(_table(done.scores.table(), done.result))
     return 0
+
+
+def _run_targets(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace) -> int:
+    from vfmseg.runs.targets import parse_target, validate_targets
+
+    targets = [parse_target(text, split=options.split) for text in options.target]
+    done = validate_targets(checkpoint, targets, loaded, out=options.out)
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        print(json.dumps(done.result, indent=2) if options.json else _targets_table(done))
+    return 0
+
+
+def _targets_table(done: TargetsRun) -> str:
+    """Return classes below each other, targets beside each other, and what they come to."""
+    heads = {name: f"{name} %" for name in done.tables}
+    by_class = {
+        name: {label: numbers[0] for label, numbers in (*table.rows, *table.means)}
+        for name, table in done.tables.items()
+    }
+    labels = list(dict.fromkeys(label for numbers in by_class.values() for label in numbers))
+    width = max(map(len, (*labels, "class")))
+    lines = [f"{'class':{width}}  " + "  ".join(f"{head:>9}" for head in heads.values())]
+    for label in labels:
+        cells = [
+            f"{_cell(by_class[name].get(label, float('nan'))):>{max(9, len(head))}}"
+            for name, head in heads.items()
+        ]
+        lines.append(f"{label:{width}}  " + "  ".join(cells))
+    found = done.result
+    score = {name: row[found["headline"]] for name, row in found["targets"].items()}
+    if found["worst"] is not None:
+        lines.append(
+            f"mean of {len(score)} targets {_cell(found['mean'])} %; worst {found['worst']}, "
+            f"{_cell(score[found['worst']])} %"
+        )
+    if found["gap"] is not None:
+        lines.append(
+            f"source (the validation that the checkpoint was saved with) {_cell(found['source'])} %; gap to the mean "
+            f"{100 * found['gap']:.2f} points"
+        )
+    return "\n".join(lines)
 
 
 def _table(table, result: dict[str, object]) -> str:  # type: ignore[no-untyped-def] # the type needs torch

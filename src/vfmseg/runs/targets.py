@@ -1,0 +1,159 @@
+"""A checkpoint and any number of named targets in, how it fares on each: where it was trained, and where it was not.
+
+Targets are named by who asks, never guessed from a path, and every image is scored at its original size.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities import rank_zero_only
+
+from vfmseg.errors import RecipeError
+from vfmseg.metrics.scores import ScoreTable
+from vfmseg.models.checkpoint import find_model_file, read_header
+from vfmseg.runs.assemble import Say, open_split
+from vfmseg.runs.fit import say_on_stderr
+from vfmseg.runs.folder import make_writable, write_json
+from vfmseg.runs.recipe import LoadedRecipe, Recipe
+from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.runs.start_weights import is_published
+from vfmseg.runs.validate import recipe_of, refuse_other_classes, validate
+from vfmseg.tasks.catalog import build_task
+
+_NAME = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Data to score a model on."""
+
+    name: str
+    """What the tables call it; letters, digits, dots, dashes and underscores."""
+    data: Mapping[str, Any]
+    """What differs from the recipe's `data`."""
+    split: str
+    """Of that data."""
+
+
+@dataclass(frozen=True)
+class TargetsRun:
+    """How a model fares on several targets."""
+
+    tables: Mapping[str, ScoreTable]
+    """Target -> its numbers by class."""
+    result: dict[str, Any]
+    """``targets``: a flat row each, as in ``result.json``; ``headline``; ``source``, the score of the validation that the
+    checkpoint was saved with, or None; ``mean`` and ``worst`` over the targets; ``gap``, source minus mean, or None."""
+
+
+def parse_target(text: str, *, split: str) -> Target:
+    """Read ``NAME=PATH``, or ``NAME={key: value, ...}`` with keys of the recipe's `data` and perhaps `split`.
+
+    Args:
+        text: as typed.
+        split: where the text says none.
+
+    Raises:
+        RecipeError: with both forms, and what is wrong.
+    """
+    name, equals, value = text.partition("=")
+    how = (
+        "Write --target NAME=PATH, or --target 'NAME={name: bdd100k, path: PATH, split: val}' with any keys of the "
+        "recipe's data."
+    )
+    if not equals or not value or not _NAME.fullmatch(name):
+        raise RecipeError(f"--target {text!r} does not name a target and its data. {how}")
+    if not value.startswith("{"):
+        return Target(name, {"path": value}, split)
+    try:
+        keys = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--target {text!r}: {value} is no YAML mapping ({error}). {how}") from None
+    return Target(name, {key: v for key, v in keys.items() if key != "split"}, str(keys.get("split", split)))
+
+
+def validate_targets(
+    checkpoint: str | Path,
+    targets: Sequence[Target],
+    recipe: LoadedRecipe | None = None,
+    *,
+    out: str | Path | None = None,
+    say: Say = say_on_stderr,
+) -> TargetsRun:
+    """Score a checkpoint on each target; all are opened before the first is scored.
+
+    Args:
+        checkpoint: as of :func:`vfmseg.runs.validate.validate`.
+        targets: of different names.
+        recipe: what the targets' data differs from; by default the checkpoint's own.
+        out: where to write ``targets.json`` and a folder a target; nothing is written without it.
+        say: where messages go.
+
+    Raises:
+        RecipeError: two targets of one name, or keys that data does not have.
+        CheckpointError: a target has other classes than the checkpoint.
+        VfmsegError: whatever else is wrong.
+    """
+    names = [target.name for target in targets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RecipeError(
+            f"--target names {', '.join(twice)} more than once; each target needs a name of its own."
+        )
+    file = find_model_file(checkpoint)
+    header = None if is_published(file) else read_header(file)
+    base = recipe or recipe_of(file, {})
+    of_targets = {target.name: _recipe_of(base, target) for target in targets}
+    for target in targets:
+        opened = open_split(of_targets[target.name], target.split)
+        if header is not None:
+            refuse_other_classes(header.label_space, opened.label_space, file)
+        say(
+            f"target {target.name}: {len(opened)} images of {of_targets[target.name].data.name} ({target.split})"
+        )
+    writes = out is not None and rank_zero_only.rank == 0
+    if writes:
+        make_writable(Path(str(out)))
+
+    headline = build_task(base.recipe.task).headline
+    rows, tables = {}, {}
+    for target in targets:
+        folder = None if out is None else Path(out) / target.name
+        own_say = functools.partial(_say_of, say, target.name)
+        done = validate(file, of_targets[target.name], out=folder, split=target.split, say=own_say)
+        rows[target.name], tables[target.name] = done.result, done.scores.table()
+    result = _summary(rows, headline, None if header is None else header.metrics.get(headline))
+    if writes:
+        write_json(Path(str(out)) / "targets.json", result)
+    return TargetsRun(tables, result)
+
+
+def _say_of(say: Say, name: str, message: str) -> None:
+    say(f"{name}: {message}")
+
+
+def _recipe_of(base: LoadedRecipe, target: Target) -> Recipe:
+    try:
+        return read_recipe(base.recipe, {"data": dict(target.data)}).recipe
+    except RecipeError as error:
+        raise RecipeError(f"--target {target.name}: {error}") from None
+
+
+def _summary(rows: Mapping[str, dict[str, Any]], headline: str, source: float | None) -> dict[str, Any]:
+    scores = {name: row[headline] for name, row in rows.items() if row[headline] is not None}
+    mean = statistics.fmean(scores.values()) if scores else None
+    return {
+        "headline": headline,
+        "source": source,
+        "targets": dict(rows),
+        "mean": mean,
+        "worst": min(scores, key=scores.__getitem__) if scores else None,
+        "gap": None if source is None or mean is None else source - mean,
+    }
