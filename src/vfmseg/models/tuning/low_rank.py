@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
+from scipy import linalg
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,11 +78,11 @@ class MinorLinear(LowRankLinear):
 
     def __init__(self, source: nn.Linear, rank: int) -> None:
         super().__init__(source, rank)
-        left, values, right = torch.linalg.svd(source.weight.detach().float(), full_matrices=False)
-        root = values[-rank:].sqrt()
-        with torch.no_grad():
-            self.down.copy_(root[:, None] * right[-rank:])
-            self.up.copy_((left[:, -rank:] * root)[None])
+        if not source.weight.is_meta:
+            up, down = minor_components(source.weight.detach(), rank)
+            with torch.no_grad():
+                self.down.copy_(down)
+                self.up.copy_(up[None])
         self.register_buffer("down_at_start", self.down.detach().clone())
         self.register_buffer("up_at_start", self.up.detach().clone())
 
@@ -89,6 +90,24 @@ class MinorLinear(LowRankLinear):
         """Return D (2r, in) and U (out, 2r): the update, and its start taken away."""
         down = torch.cat([self.down, self.get_buffer("down_at_start")])
         return down, torch.cat([self.up[0], -self.get_buffer("up_at_start")[0]], 1)
+
+
+def minor_components(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return U (out, r) and D (r, in), whose product is the components of ``weight`` of the r smallest singular values.
+
+    From the eigenvectors of the smaller side's Gram matrix, of which only the r wanted are computed: several times as
+    fast as a whole decomposition.
+    """
+    exact = weight.double().cpu()
+    wide = exact if exact.shape[0] <= exact.shape[1] else exact.t()  # n x N with n <= N
+    values, vectors = linalg.eigh((wide @ wide.t()).numpy(), subset_by_index=[0, rank - 1])
+    of_side = torch.from_numpy(vectors)  # n r
+    components = of_side.t() @ wide  # r N
+    # Both factors share the size of the singular values; components of size 0 keep a direction to learn in.
+    root = torch.from_numpy(values).clamp(min=0).pow(0.25).clamp(min=1e-6)
+    small, large = of_side * root, components / root[:, None]
+    up, down = (small, large) if wide is exact else (large.t(), small.t())
+    return up.to(weight), down.to(weight)
 
 
 class _LowRankTuning(Tuning):
