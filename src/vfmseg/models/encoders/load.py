@@ -25,6 +25,7 @@ from vfmseg.models.encoders.resample import Positions, patch_grid, window_size
 from vfmseg.models.encoders.sam import SamEncoder
 from vfmseg.models.encoders.vit import VitEncoder
 from vfmseg.models.encoders.weights import fill, own_size, read_weights
+from vfmseg.models.encoders.weights_file import image_size_of
 from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
 
@@ -184,7 +185,7 @@ def _from_file(
 ) -> tuple[native.PlainViT, WeightsReport]:
     raw, report = read_weights(path)
     state, left_out = to_timm_names(raw, outline)
-    arguments = {**plan.arguments, **own_size(state, outline)}
+    arguments = {**plan.arguments, **own_size(state, outline, image_size_of(path))}
     vit = _finished(native.create(plan.timm_name, arguments, outline), sub_norm)
     report = WeightsReport(report.source, report.container, report.prefix, report.not_used + left_out)
     return vit, fill(vit, state, report, plan.name)

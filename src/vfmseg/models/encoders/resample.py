@@ -61,7 +61,7 @@ def resample_positions(
     if old_grid[0] != old_grid[1]:
         raise RecipeError(
             f"the positions were cropped to {old_grid[0]}x{old_grid[1]} patches and cannot be made "
-            f"{new_grid[0]}x{new_grid[1]}; build the encoder anew at that size, or with positions=stretch"
+            f"{new_grid[0]}x{new_grid[1]}; build the encoder anew at that size, or with encoder.positions stretch"
         )
     longer = max(new_grid)
     square = resample_abs_pos_embed(table, [longer, longer], list(old_grid), num_prefix)

@@ -21,6 +21,7 @@ from vfmseg.models.encoders.names import State
 from vfmseg.models.encoders.native import PlainViT
 from vfmseg.models.encoders.weights_file import read_file
 from vfmseg.models.encoders.weights_report import WeightsReport, collapse, few
+from vfmseg.types import Size
 
 _CONTAINERS = ("model_ema", "state_dict", "model", "teacher", "module")
 _PATCH_EMBEDDINGS = (
@@ -62,15 +63,16 @@ def read_weights(path: Path) -> tuple[State, WeightsReport]:
     return inside, WeightsReport(str(path), ".".join(keys), prefix, outside)
 
 
-def own_size(state: State, vit: PlainViT) -> dict[str, int]:
+def own_size(state: State, vit: PlainViT, made_for: Size | None = None) -> dict[str, int | Size]:
     """Return the ``img_size`` and ``patch_size`` at which ``state`` (timm names) was made.
 
     Args:
         state: weights under timm names.
         vit: the architecture; gives the grid where the weights have no table of positions.
+        made_for: (height, width) that the file says its images have; None where it says nothing.
 
     Raises:
-        WeightsError: patches or positions are not square.
+        WeightsError: patches are not square, or positions and nothing says what they are of.
     """
     kernel = state["patch_embed.proj.weight"]
     if kernel.ndim != 4 or kernel.shape[2] != kernel.shape[3]:
@@ -85,6 +87,8 @@ def own_size(state: State, vit: PlainViT) -> dict[str, int]:
     else:
         num_patches = table.shape[1] - (0 if vit.no_embed_class else vit.num_prefix_tokens)
         side = isqrt(max(num_patches, 0))
+        if made_for is not None and made_for[0] // patch * (made_for[1] // patch) == num_patches:
+            return {"img_size": made_for, "patch_size": patch}
         if side * side != num_patches:
             raise WeightsError(
                 f"the file has positions for {num_patches} patches, which is no square grid; "

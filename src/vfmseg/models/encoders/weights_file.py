@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import struct
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from vfmseg.errors import WeightsError
+from vfmseg.types import Size
 
 _DAMAGED = (
     SafetensorError,
@@ -63,6 +65,18 @@ def read_file(path: Path) -> Any:
         ) from error
     except _DAMAGED as error:
         raise _damaged(path, error) from error
+
+
+def image_size_of(path: Path) -> Size | None:
+    """Return the (height, width) for which the encoder in a checkpoint of vfmseg was built; None for other files."""
+    if not path.is_file() or is_pickle(path):
+        return None
+    try:
+        with safe_open(path, "pt") as opened:
+            size = json.loads((opened.metadata() or {})["vfmseg"])["recipe"]["encoder"]["image_size"]
+            return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    except (*_DAMAGED, TypeError):  # whoever reads the weights says what is wrong with the file
+        return None
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:

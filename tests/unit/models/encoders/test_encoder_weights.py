@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from support.encoders import randomise
-from vfmseg.errors import WeightsError
+from vfmseg.errors import RecipeError, WeightsError
 from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.encoders.weights import read_weights
 
@@ -24,8 +24,8 @@ def state():
     return {k.removeprefix("vit."): v for k, v in encoder.state_dict().items()}
 
 
-def build(path, **options):
-    return build_encoder(NAME, 64, weights=path, **{"overrides": TINY, **options})
+def build(path, image_size=64, **options):
+    return build_encoder(NAME, image_size, weights=path, **{"overrides": TINY, **options})
 
 
 def same_weights(encoder, state):
@@ -186,6 +186,20 @@ def test_own_size__positions_that_are_no_square(state, tmp_path):
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="the file has positions for 15 patches, which is no square grid"):
         build(tmp_path / "w.safetensors")
+
+
+def test_own_size__of_a_run_of_vfmseg_is_in_its_recipe(state, tmp_path):
+    state["pos_embed"] = torch.randn(1, 1 + 15, 24)
+    header = {"recipe": {"encoder": {"image_size": [48, 80]}}}
+    file = tmp_path / "model.safetensors"
+    ours = {f"encoder.vit.{name}": tensor for name, tensor in state.items()}
+    save_file({**ours, "decoder.layer.bias": torch.zeros(3)}, file, metadata={"vfmseg": json.dumps(header)})
+    with pytest.raises(RecipeError, match=r"encoder\.positions stretch"):
+        build(file)
+    encoder = build(file, image_size=(48, 80))
+    assert torch.equal(encoder.vit.pos_embed, state["pos_embed"])
+    assert "decoder.layer.bias" in encoder.weights_report.not_used
+    assert build(file, positions="stretch").vit.pos_embed.shape[1] == 1 + 16
 
 
 def test_own_size__patches_that_are_no_square(state, tmp_path):
