@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vfmseg.models.decoders.deformable_attention import DeformableAttention
+from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder
 from vfmseg.models.decoders.masked_attention import blocked_positions
-from vfmseg.models.decoders.masked_transformer import MaskedTransformer
 from vfmseg.models.decoders.pixel_decoder import PixelDecoder
 from vfmseg.types import MaskLogits
 
@@ -22,32 +22,32 @@ NUM_BLOCKS, NUM_LEVELS = 4, 3
 
 # mmdet's names, ours
 NAMES = (
-    (r"pixel_decoder\.input_convs\.(\d)\.conv\.(.+)", r"pixels.input_projections.\1.0.\2"),
-    (r"pixel_decoder\.input_convs\.(\d)\.gn\.(.+)", r"pixels.input_projections.\1.1.\2"),
-    (r"pixel_decoder\.level_encoding\.weight", r"pixels.level_embedding"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.self_attn\.(.+)", r"pixels.layers.\1.attention.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"pixels.layers.\1.feedforward.0.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"pixels.layers.\1.feedforward.2.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.(.+)", r"pixels.layers.\1.attention_norm.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.(.+)", r"pixels.layers.\1.feedforward_norm.\2"),
-    (r"pixel_decoder\.lateral_convs\.0\.conv\.(.+)", r"pixels.lateral.0.\1"),
-    (r"pixel_decoder\.lateral_convs\.0\.gn\.(.+)", r"pixels.lateral.1.\1"),
-    (r"pixel_decoder\.output_convs\.0\.conv\.(.+)", r"pixels.output.0.\1"),
-    (r"pixel_decoder\.output_convs\.0\.gn\.(.+)", r"pixels.output.1.\1"),
-    (r"pixel_decoder\.mask_feature\.(.+)", r"pixels.mask_features.\1"),
+    (r"pixel_decoder\.input_convs\.(\d)\.conv\.(.+)", r"neck.input_projections.\1.0.\2"),
+    (r"pixel_decoder\.input_convs\.(\d)\.gn\.(.+)", r"neck.input_projections.\1.1.\2"),
+    (r"pixel_decoder\.level_encoding\.weight", r"neck.level_embedding"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.self_attn\.(.+)", r"neck.layers.\1.attention.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"neck.layers.\1.feedforward.0.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"neck.layers.\1.feedforward.2.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.(.+)", r"neck.layers.\1.attention_norm.\2"),
+    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.(.+)", r"neck.layers.\1.feedforward_norm.\2"),
+    (r"pixel_decoder\.lateral_convs\.0\.conv\.(.+)", r"neck.lateral.0.\1"),
+    (r"pixel_decoder\.lateral_convs\.0\.gn\.(.+)", r"neck.lateral.1.\1"),
+    (r"pixel_decoder\.output_convs\.0\.conv\.(.+)", r"neck.output.0.\1"),
+    (r"pixel_decoder\.output_convs\.0\.gn\.(.+)", r"neck.output.1.\1"),
+    (r"pixel_decoder\.mask_feature\.(.+)", r"neck.mask_features.\1"),
     (r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.out_proj\.(.+)",
-     r"queries.blocks.\1.\2_attention.output.\3"),
-    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"queries.blocks.\1.feedforward.0.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"queries.blocks.\1.feedforward.2.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.0\.(.+)", r"queries.blocks.\1.cross_norm.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.1\.(.+)", r"queries.blocks.\1.self_norm.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.2\.(.+)", r"queries.blocks.\1.feedforward_norm.\2"),
-    (r"transformer_decoder\.post_norm\.(.+)", r"queries.query_norm.\1"),
-    (r"cls_embed\.(.+)", r"queries.class_layer.\1"),
-    (r"mask_embed\.(.+)", r"queries.mask_embedding.\1"),
-    (r"level_embed\.weight", r"queries.level_embedding"),
-    (r"query_feat\.weight", r"queries.query_content"),
-    (r"querys2feat\.(.+)", r"content_of.\1"),
+     r"transformer.blocks.\1.\2_attention.output.\3"),
+    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"transformer.blocks.\1.feedforward.0.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"transformer.blocks.\1.feedforward.2.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.0\.(.+)", r"transformer.blocks.\1.cross_norm.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.1\.(.+)", r"transformer.blocks.\1.self_norm.\2"),
+    (r"transformer_decoder\.layers\.(\d+)\.norms\.2\.(.+)", r"transformer.blocks.\1.feedforward_norm.\2"),
+    (r"transformer_decoder\.post_norm\.(.+)", r"transformer.query_norm.\1"),
+    (r"cls_embed\.(.+)", r"transformer.class_layer.\1"),
+    (r"mask_embed\.(.+)", r"transformer.mask_embedding.\1"),
+    (r"level_embed\.weight", r"transformer.level_embedding"),
+    (r"query_feat\.weight", r"transformer.query_content"),
+    (r"querys2feat\.(.+)", r"query_from_link.\1"),
 )  # fmt: skip
 PACKED = re.compile(r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.in_proj_(weight|bias)")
 
@@ -57,33 +57,50 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if packed := PACKED.fullmatch(name):
             for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                ours[f"queries.blocks.{packed[1]}.{packed[2]}_attention.{part}.{packed[3]}"] = piece
+                ours[f"transformer.blocks.{packed[1]}.{packed[2]}_attention.{part}.{packed[3]}"] = piece
             continue
         (match,) = ((m, new) for old, new in NAMES if (m := re.fullmatch(old, name)))
         ours[match[0].expand(match[1])] = tensor
     return ours
 
 
-class Head(nn.Module):
-    """The Rein head: our two decoders, and queries that come from outside."""
+class Given(nn.Module):
+    """Stands where the encoder's maps are made, and hands out the recorded ones."""
+
+    def forward(self, encoder: list[Tensor], pixels: None) -> list[Tensor]:
+        return encoder
+
+
+class Head(FullMask2FormerDecoder):
+    """The decoder at the recorded sizes, linked to Rein's queries; of one case, with contents of its own all the same."""
 
     def __init__(self, case: str) -> None:
-        super().__init__()
-        self.replaces = case == "replace"
-        self.pixels = PixelDecoder(
+        super().__init__(
+            24,
+            5,
+            16,
+            adapter=False,
+            taps=(0, 1, 2, 3),
+            num_queries=12,
+            num_blocks=NUM_BLOCKS,
+            embed_dim=32,
+            num_heads=4,
+            feedforward_dim=64,
+        )
+        self.features = Given()  # type: ignore[assignment]
+        self.neck = PixelDecoder(
             24, 32, num_layers=2, num_heads=4, num_points=2, feedforward_dim=48, num_groups=8
         )
-        self.queries = MaskedTransformer(
-            5, num_queries=12, num_blocks=NUM_BLOCKS, embed_dim=32, num_heads=4, feedforward_dim=64
-        )
-        self.content_of = nn.Linear(32, 32)
+        self.replaces = case == "replace"
+        self.link_queries()
+        if not self.replaces:
+            self.transformer.query_content = nn.Parameter(torch.zeros(12, 32))
 
-    def forward(self, features: list[Tensor], rein: Tensor) -> tuple[MaskLogits, ...]:
-        mask_features, levels = self.pixels(features)
-        content = self.content_of(rein) if self.replaces else None
-        output: tuple[MaskLogits, ...] = self.queries(
-            levels, mask_features, queries=content, query_positions=rein
-        )
+    def forward(self, features: list[Tensor], rein: Tensor) -> tuple[MaskLogits, ...]:  # type: ignore[override]
+        if self.replaces:
+            return super().forward(features, None, rein)  # type: ignore[arg-type]
+        mask_features, levels = self.neck(features)
+        output: tuple[MaskLogits, ...] = self.transformer(levels, mask_features, query_positions=rein)
         return output
 
 
@@ -106,8 +123,7 @@ def recorded(request: pytest.FixtureRequest) -> tuple[Head, dict[str, Tensor]]:
     head = Head(request.param)
     loaded = head.load_state_dict(renamed(part(golden, "state/")), strict=False)
     assert not loaded.unexpected_keys
-    learned = {"queries.query_position", "queries.query_content"}
-    assert set(loaded.missing_keys) == (learned if head.replaces else {"queries.query_position"})
+    assert set(loaded.missing_keys) == set()
     return head.train(), golden
 
 
@@ -120,7 +136,7 @@ def test_pixel_decoder() -> None:
     golden = read("replace")
     head = Head("replace")
     head.load_state_dict(renamed(part(golden, "state/")), strict=False)
-    mask_features, levels = head.pixels(inputs(golden)[0])
+    mask_features, levels = head.neck(inputs(golden)[0])
     torch.testing.assert_close(mask_features, golden["pixel_decoder/mask_features"], rtol=1e-4, atol=1e-4)
     assert len(levels) == NUM_LEVELS
     for i, level in enumerate(levels):
@@ -140,7 +156,7 @@ def test_forward__every_layer(recorded: tuple[Head, dict[str, Tensor]]) -> None:
 def test_attention_masks__resized_before_the_product(recorded: tuple[Head, dict[str, Tensor]]) -> None:
     head, golden = recorded
     seen: list[Tensor] = []
-    for block in head.queries.blocks:
+    for block in head.transformer.blocks:
         block.register_forward_pre_hook(lambda _, args: seen.append(args[4]))
     head(*inputs(golden))
     assert len(seen) == NUM_BLOCKS

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from torch.nn import functional as F
 
+from vfmseg.models.decoders.pyramid import TappedPyramid
 from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.tuning.catalog import build_tuning
 from vfmseg.models.tuning.rein import ReinTuning
@@ -111,14 +111,10 @@ def test_rein__a_refined_backbone_gives_the_published_features():
     tuning.load_state_dict({our_name(name): value for name, value in own.items()})
     backbone = {name: value for name, value in state.items() if "reins" not in name and name != "mask_token"}
     encoder.vit.load_state_dict(backbone)
-    encoder.eval()
-    tokens = encoder.embed(golden["native/in"])
-    for block, factor in enumerate((4, 2, 1, 0.5)):
-        tokens = encoder.run_blocks(tokens, block, block + 1)
-        found = encoder.to_grid(tokens)
-        if factor != 1:
-            found = F.interpolate(found, scale_factor=factor, mode="bilinear", align_corners=False)
-        torch.testing.assert_close(found, golden[f"native/feat/{block}"], rtol=1e-4, atol=1e-5)
+    maps = TappedPyramid(16, (0, 1, 2, 3))(encoder.eval(), golden["native/in"])
+    assert len(maps) == 4
+    for i, found in enumerate(maps):
+        torch.testing.assert_close(found, golden[f"native/feat/{i}"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(tuning.queries(), golden["native/query"], rtol=1e-5, atol=1e-6)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def build(
     positions: str = "crop",
     overrides: Mapping[str, int | float | bool] | None = None,
     rope_rescale: float | None = None,
-    decoder_options: Mapping[str, int | bool | None] | None = None,
+    decoder_options: Mapping[str, int | bool | Sequence[int] | None] | None = None,
     seed: int | None = None,
 ) -> Segmenter:
     """Build a segmenter: a plain ``nn.Module`` that takes uint8 images (B, 3, H, W).
@@ -50,7 +50,8 @@ def build(
         overrides: the encoder's sizes, for tiny encoders with random weights.
         rope_rescale: random rescaling of DINOv3's rotary positions in training; None = none.
         decoder_options: sizes of the decoder (mask2former: num_queries, num_blocks, embed_dim, num_heads;
-            mask2former_full: these, and the parts adapter, pixel_decoder, multi_scale; eomt: num_queries, num_blocks).
+            mask2former_full: these, and the parts adapter, taps, pixel_decoder, multi_scale; eomt:
+            num_queries, num_blocks).
         seed: for random weights; None leaves torch's generator as it is.
 
     Raises:
@@ -85,7 +86,7 @@ def build(
     return Segmenter(built, build_tuning(tuning, tuning_options), made)
 
 
-def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, int | bool | None]) -> Decoder:
+def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, Any]) -> Decoder:
     if name == "linear":
         from vfmseg.models.decoders.linear import LinearDecoder
 
@@ -102,8 +103,9 @@ def _decoder(name: str, encoder: Encoder, num_classes: int, options: dict[str, i
         refuse_more_blocks(sizes["num_blocks"], encoder)
         return EoMTDecoder(encoder.embed_dim, num_classes, encoder.patch_size, **sizes)
     if name == "mask2former_full":
-        from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder
+        from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder, refuse_missing_taps
 
+        refuse_missing_taps(sizes.get("taps", ()), encoder.num_blocks)
         return FullMask2FormerDecoder(encoder.embed_dim, num_classes, encoder.patch_size, **sizes)
     from vfmseg.models.decoders.mask2former import Mask2FormerDecoder
 

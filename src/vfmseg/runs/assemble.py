@@ -93,7 +93,7 @@ def open_splits(recipe: Recipe, say: Say) -> Splits:
 def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
     """Build the recipe's segmenter."""
     encoder, decoder = recipe.encoder, recipe.decoder
-    options: dict[str, int | bool | None] = {}
+    options: dict[str, int | bool | list[int] | None] = {}
     if isinstance(decoder, EoMTRecipe):
         options = {"num_queries": decoder.num_queries, "num_blocks": decoder.num_blocks}
     elif not isinstance(decoder, LinearRecipe):

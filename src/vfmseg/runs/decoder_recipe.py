@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from vfmseg.runs.values import PositiveFloat, PositiveInt, SpanOrNone
+from vfmseg.runs.values import NonNegativeInt, PositiveFloat, PositiveInt, SpanOrNone
 
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -45,6 +45,9 @@ class FullMask2FormerRecipe:
     """ViT-Adapter, pixel decoder and transformer decoder."""
     adapter: bool = True
     """Take the pyramid from a ViT-Adapter; false: scale the encoder's last map."""
+    taps: list[NonNegativeInt] = field(default_factory=list)
+    """In place of both, four blocks of the encoder, from 0, whose patches (resized, without the final norm) are the maps
+    at strides 4, 8, 16 and 32. Rein's decoder: [7, 11, 15, 23] of 24 blocks. Needs `adapter: false`; empty: not so."""
     pixel_decoder: bool = True
     """Refine the pyramid by deformable attention; false: only project it."""
     multi_scale: bool = True
@@ -105,8 +108,26 @@ def decoder_contradictions(decoder: DecoderRecipe, steps: int) -> list[str]:
         return _annealing_contradictions(decoder, steps)
     if isinstance(decoder, LinearRecipe):
         return []
-    parts = _parts_without_scales(decoder) if isinstance(decoder, FullMask2FormerRecipe) else []
-    return parts + _indivisible(decoder)
+    if isinstance(decoder, FullMask2FormerRecipe):
+        return [*_wrong_taps(decoder), *_parts_without_scales(decoder), *_indivisible(decoder)]
+    return _indivisible(decoder)
+
+
+def _wrong_taps(decoder: FullMask2FormerRecipe) -> list[str]:
+    taps = decoder.taps
+    if not taps:
+        return []
+    found = []
+    if len(taps) != 4 or taps != sorted(set(taps)):
+        found.append(
+            f"decoder.taps is {taps}; give four blocks in ascending order, counted from 0 (published for 24 blocks: "
+            "[7, 11, 15, 23])"
+        )
+    if decoder.adapter:
+        found.append(
+            "decoder.taps and decoder.adapter both make the pyramid; set decoder.adapter false, or leave out decoder.taps"
+        )
+    return found
 
 
 def _indivisible(decoder: Mask2FormerRecipe | FullMask2FormerRecipe) -> list[str]:
@@ -121,13 +142,14 @@ def _parts_without_scales(decoder: FullMask2FormerRecipe) -> list[str]:
     if decoder.multi_scale:
         return []
     return [
-        f"decoder.{word} is true, but decoder.multi_scale is false: {why}, of which only one would be looked at; set "
-        f"decoder.multi_scale true or decoder.{word} false"
-        for wanted, word, why in (
-            (decoder.adapter, "adapter", "the ViT-Adapter makes maps of four scales"),
-            (decoder.pixel_decoder, "pixel_decoder", "the pixel decoder exchanges between scales"),
+        f"decoder.{word} is {str(set_to).lower()}, but decoder.multi_scale is false: {why}, of which "
+        f"only one would be looked at; set decoder.multi_scale true or decoder.{word} {off}"
+        for set_to, word, why, off in (
+            (decoder.adapter, "adapter", "the ViT-Adapter makes maps of four scales", "false"),
+            (decoder.taps, "taps", "taps make maps of four scales", "[]"),
+            (decoder.pixel_decoder, "pixel_decoder", "the pixel decoder exchanges between scales", "false"),
         )
-        if wanted
+        if set_to
     ]
 
 

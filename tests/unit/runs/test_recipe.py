@@ -81,6 +81,14 @@ def test_contradictions__own_patch_size_is_checked_by_the_model_later() -> None:
             "decoder.pixel_decoder is true, but decoder.multi_scale is false: the pixel decoder exchanges between scales",
         ),
         (
+            {"decoder": {"name": "mask2former_full", "taps": [7, 11, 15, 23]}},
+            "decoder.taps and decoder.adapter both make the pyramid; set decoder.adapter false, or leave out",
+        ),
+        (
+            {"decoder": {"name": "mask2former_full", "adapter": False, "taps": [11, 7, 15, 23]}},
+            "decoder.taps is [11, 7, 15, 23]; give four blocks in ascending order",
+        ),
+        (
             {"decoder.name": "mask2former", "training.class_weights": "auto"},
             "training.class_weights works with the linear decoder only",
         ),
@@ -108,6 +116,7 @@ def test_contradictions__name_both_keys_and_the_way_out(keys: dict[str, object],
         {"augmentation.scale_min": 2.0, "augmentation.scale_max": 2.0},
         {"decoder.name": "mask2former", "decoder.embed_dim": 64, "decoder.num_heads": 4},
         {"decoder.name": "mask2former_full", "decoder.adapter": False},
+        {"decoder": {"name": "mask2former_full", "adapter": False, "taps": [7, 11, 15, 23]}},
         {
             "decoder": {
                 "name": "mask2former_full",

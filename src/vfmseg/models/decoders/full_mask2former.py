@@ -9,13 +9,17 @@ step  adapter    pixel_decoder    multi_scale    what is left
 3     no         no               no             one map to look at, one at stride 4 to read masks from
 ====  =========  ===============  =============  ======================================================
 
-The next step, EoMT, does without the transformer decoder: see ``eomt.py``. The benchmark's plain Mask2Former
+Beside the ladder stands Rein's decoder (arXiv 2312.04265): ``taps`` names the blocks whose maps, resized, are the
+pyramid; pixel decoder and transformer decoder are step 0's.
+
+The step after the last, EoMT, does without the transformer decoder: see ``eomt.py``. The benchmark's plain Mask2Former
 (``mask2former.py``) is step 3 with masks read at the patch grid.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -24,7 +28,7 @@ from vfmseg.errors import RecipeError
 from vfmseg.models.decoders.base import Decoder
 from vfmseg.models.decoders.masked_transformer import MaskedTransformer
 from vfmseg.models.decoders.pixel_decoder import PixelDecoder
-from vfmseg.models.decoders.pyramid import FeaturePyramid, PyramidProjection
+from vfmseg.models.decoders.pyramid import FeaturePyramid, PyramidProjection, TappedPyramid
 from vfmseg.models.decoders.vit_adapter import ViTAdapter
 from vfmseg.models.encoders.base import Encoder
 from vfmseg.types import MaskLogits
@@ -38,6 +42,7 @@ class FullMask2FormerDecoder(Decoder):
         num_classes: K.
         patch_size: of the encoder, in pixels.
         adapter: take the pyramid from a ViT-Adapter; otherwise scale the encoder's last map.
+        taps: in place of both, four blocks of the encoder whose maps become the pyramid, ascending, from 0.
         pixel_decoder: refine the pyramid by deformable attention; otherwise only project it.
         multi_scale: look at strides 32, 16 and 8 in turn; otherwise at the patch grid alone.
         num_queries: Q, masks proposed per image.
@@ -60,6 +65,7 @@ class FullMask2FormerDecoder(Decoder):
         patch_size: int,
         *,
         adapter: bool = True,
+        taps: Sequence[int] = (),
         pixel_decoder: bool = True,
         multi_scale: bool = True,
         num_queries: int = 200,
@@ -69,7 +75,7 @@ class FullMask2FormerDecoder(Decoder):
         feedforward_dim: int = 2048,
     ) -> None:
         super().__init__()
-        _expect_sensible(adapter=adapter, pixel_decoder=pixel_decoder, multi_scale=multi_scale)
+        _expect_sensible(adapter=adapter, taps=taps, pixel_decoder=pixel_decoder, multi_scale=multi_scale)
         self.num_queries, self.query_dim = num_queries, embed_dim
         self.transformer = MaskedTransformer(
             num_classes,
@@ -80,8 +86,10 @@ class FullMask2FormerDecoder(Decoder):
             num_heads=num_heads,
             feedforward_dim=feedforward_dim,
         )
-        self.features: ViTAdapter | FeaturePyramid
-        if adapter:
+        self.features: ViTAdapter | FeaturePyramid | TappedPyramid
+        if taps:
+            self.features = TappedPyramid(patch_size, taps)
+        elif adapter:
             self.features = ViTAdapter(encoder_dim)
         else:
             strides = (4, 8, 16, 32) if multi_scale else (4, patch_size)
@@ -116,15 +124,35 @@ class FullMask2FormerDecoder(Decoder):
         return output
 
 
-def _expect_sensible(*, adapter: bool, pixel_decoder: bool, multi_scale: bool) -> None:
+def refuse_missing_taps(taps: Sequence[int], num_blocks: int) -> None:
+    """Raise RecipeError where ``taps`` names a block that an encoder of ``num_blocks`` blocks does not have."""
+    if taps and max(taps) >= num_blocks:
+        quarter = num_blocks / 4
+        raise RecipeError(
+            f"decoder.taps is {list(taps)}, but the encoder has the blocks 0 to {num_blocks - 1}; evenly spread: "
+            f"{[round(quarter * (i + 1)) - 1 for i in range(4)]}"
+        )
+
+
+def _expect_sensible(*, adapter: bool, taps: Sequence[int], pixel_decoder: bool, multi_scale: bool) -> None:
+    if taps and adapter:
+        raise RecipeError(
+            "decoder: taps and adapter both make the pyramid. Set adapter: false, or leave out taps."
+        )
+    if taps and (len(taps) != 4 or min(taps) < 0 or list(taps) != sorted(set(taps))):
+        raise RecipeError(
+            f"decoder: taps is {list(taps)}; give four blocks in ascending order, for strides 4, 8, 16 and 32, "
+            "counted from 0. Published for 24 blocks: [7, 11, 15, 23]."
+        )
     if multi_scale:
         return
-    for wanted, word, made in (
-        (adapter, "adapter", "the ViT-Adapter is there to make maps of four scales"),
-        (pixel_decoder, "pixel_decoder", "the pixel decoder is there to exchange between scales"),
+    for wanted, word, off, made in (
+        (adapter, "adapter", "false", "the ViT-Adapter is there to make maps of four scales"),
+        (list(taps), "taps", "[]", "taps are there to make maps of four scales"),
+        (pixel_decoder, "pixel_decoder", "false", "the pixel decoder is there to exchange between scales"),
     ):
         if wanted:
             raise RecipeError(
-                f"decoder: multi_scale is false but {word} is true; {made}, which nothing would look at. "
-                f"Set multi_scale: true, or {word}: false."
+                f"decoder: multi_scale is false but {word} is {str(wanted).lower()}; {made}, which nothing would look "
+                f"at. Set multi_scale: true, or {word}: {off}."
             )

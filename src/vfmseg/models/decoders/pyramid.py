@@ -1,8 +1,9 @@
-"""The last feature map of a plain vision transformer in, maps at strides 4, 8, 16 and 32 out.
+"""Feature maps of a plain vision transformer in, maps at strides 4, 8, 16 and 32 out.
 
-What stands in for the ViT-Adapter, and then for the pixel decoder, on the way from Mask2Former to EoMT
-(arXiv 2503.19108, sec. 3.1). The paper says "transposed convolutions and convolutions"; that every stride
-has blocks of its own is inferred from the parameter counts of its Table 1.
+From the last map alone: what stands in for the ViT-Adapter, and then for the pixel decoder, on the way from
+Mask2Former to EoMT (arXiv 2503.19108, sec. 3.1). The paper says "transposed convolutions and convolutions"; that
+every stride has blocks of its own is inferred from the parameter counts of its Table 1. From the maps after several
+blocks: what Rein's decoder is given (arXiv 2312.04265, sec. 4.1).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from vfmseg.errors import RecipeError
 from vfmseg.models.decoders.scale_block import ScaleBlock
 from vfmseg.models.encoders.base import Encoder
 
@@ -40,6 +43,46 @@ class FeaturePyramid(nn.Module):
         """Run ``encoder`` on ``pixels`` (B, 3, H, W); returns one map (B, C, h, w) per stride."""
         grid = encoder.forward_grid(pixels)
         return [scale(grid) for scale in self.scales]
+
+
+class TappedPyramid(nn.Module):
+    """Take the patches after several blocks and resize each map to a stride of its own; nothing is learned.
+
+    The encoder's final norm is not used, and blocks after the last tap are not run. What a tuning does after a
+    block (Rein's refinement) is in its map.
+
+    Args:
+        patch_size: pixels a side.
+        taps: a block for each stride, ascending, from 0.
+        strides: of the maps wanted, in pixels.
+    """
+
+    def __init__(self, patch_size: int, taps: Sequence[int], strides: Sequence[int] = (4, 8, 16, 32)) -> None:
+        super().__init__()
+        self.taps = tuple(taps)
+        self.factors = [patch_size / stride for stride in strides]
+
+    def forward(self, encoder: Encoder, pixels: Tensor) -> list[Tensor]:
+        """Run ``encoder`` on ``pixels`` (B, 3, H, W); returns one map (B, C, h, w) per stride, sizes rounded down.
+
+        Raises:
+            RecipeError: the image is smaller than the largest stride.
+        """
+        if min(encoder.grid_size) * min(self.factors) < 1:
+            raise RecipeError(
+                f"decoder.taps makes a map at stride {round(encoder.patch_size / min(self.factors))}, but "
+                f"encoder.image_size is {encoder.image_size[0]}x{encoder.image_size[1]}; take a larger one"
+            )
+        maps, start = [], 0
+        tokens = encoder.embed(pixels)
+        for tap, factor in zip(self.taps, self.factors, strict=True):
+            tokens = encoder.run_blocks(tokens, start, tap + 1)
+            start = tap + 1
+            grid = encoder.to_grid(tokens)
+            if factor != 1:
+                grid = F.interpolate(grid, scale_factor=factor, mode="bilinear", align_corners=False)
+            maps.append(grid)
+        return maps
 
 
 class PyramidProjection(nn.Module):

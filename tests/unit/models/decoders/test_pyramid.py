@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vfmseg.models.decoders.pyramid import FeaturePyramid, PyramidProjection
+from vfmseg.errors import RecipeError
+from vfmseg.models.decoders.pyramid import FeaturePyramid, PyramidProjection, TappedPyramid
+from vfmseg.models.encoders.load import build_encoder
 
 
 class Encoder(nn.Module):
@@ -51,3 +53,32 @@ def test_projection__levels_from_coarse_to_fine() -> None:
     assert mask_features.shape == (2, 12, 8, 8)
     assert [level.shape[2] for level in levels] == [2, 4]
     assert levels[0].equal(projection.input_projections[0](coarse))
+
+
+def test_taps__are_the_blocks_outputs_and_later_blocks_are_not_run() -> None:
+    overrides = {"embed_dim": 16, "depth": 6, "num_heads": 2}
+    encoder = build_encoder(
+        "vit_tiny_patch16_224", (32, 64), 16, weights="random", overrides=overrides
+    ).eval()
+    pixels = torch.randn(2, 3, 32, 64)
+    ran: list[int] = []
+    for index, block in enumerate(encoder.blocks):
+        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    maps = TappedPyramid(16, (0, 1, 3, 4))(encoder, pixels)
+    assert ran == [0, 1, 2, 3, 4]
+    assert [tuple(m.shape) for m in maps] == [(2, 16, *size) for size in ((8, 16), (4, 8), (2, 4), (1, 2))]
+    assert maps[2].equal(encoder.to_grid(encoder.run_blocks(encoder.embed(pixels), 0, 4)))
+
+
+def test_taps__of_an_image_smaller_than_the_stride() -> None:
+    encoder = build_encoder(
+        "vit_tiny_patch16_224",
+        (16, 64),
+        16,
+        weights="random",
+        overrides={"embed_dim": 16, "depth": 4, "num_heads": 2},
+    )
+    with pytest.raises(
+        RecipeError, match=r"a map at stride 32, but encoder.image_size is 16x64; take a larger"
+    ):
+        TappedPyramid(16, (0, 1, 2, 3))(encoder, torch.randn(1, 3, 16, 64))
