@@ -1,24 +1,22 @@
-"""Times reading one sample, image and label, from an archive: vfmseg against zipfile with Pillow.
+"""Reading one sample, image and label, from an archive: vfmseg against zipfile with Pillow.
 
-Usage: ``python benchmarks/data_archives.py [--repeats 40] [--out FILE.json]``. Images are generated: smooth
-with some noise, labels of regions, in the sizes of ADE20K (JPEG and PNG) and Cityscapes (PNG both, labels as
-palette for GTA V). Both ways must give equal pixels and ids before anything is timed. Peers alternate;
-printed are medians with the spread (10th and 90th percentile) in milliseconds a sample, on one thread.
+Run: python benchmarks/data_archives.py [--repeats 40] [--out FILE.json]
+Images are generated: smooth with some noise, labels of regions, in the sizes of ADE20K (JPEG and PNG) and Cityscapes
+(PNG both, labels as palette for GTA V). Both ways must give equal pixels and ids before anything is timed; the steps of
+ours stand below it.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
-import os
-import platform
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import cv2
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from vfmseg.data.archives import open_source
 from vfmseg.data.images import decode_image, decode_label
 from vfmseg.data.spec import read_label_map
 
+BASE = "zipfile + Pillow"
 Arrays = tuple[np.ndarray, np.ndarray]
 
 CASES = {
@@ -83,7 +82,7 @@ def parts_of(path: Path, classes: str, ignored: tuple[int, ...]) -> dict[str, Ca
     for ours, theirs in zip(by_vfmseg(), by_pillow(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     return {
-        "zipfile + Pillow": by_pillow,
+        BASE: by_pillow,
         "vfmseg": by_vfmseg,
         "- read both": lambda: [source.read(member) for member in members],
         "- decode image": lambda: decode_image(image_bytes, "image"),
@@ -92,49 +91,19 @@ def parts_of(path: Path, classes: str, ignored: tuple[int, ...]) -> dict[str, Ca
     }
 
 
-def measure(parts: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Return milliseconds; the parts alternate, a first round warms up."""
-    times: dict[str, list[float]] = {part: [] for part in parts}
-    for repeat in range(repeats + 1):
-        for part, function in parts.items():
-            start = time.perf_counter()
-            function()
-            if repeat:
-                times[part].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    for case, (height, width, classes, ignored, file_format, palette) in CASES.items():
+    options = measuring.parse(measuring.parser(__doc__, repeats=40, threads=1, cases=list(CASES)))
+    found = {}
+    for case in options.cases:
+        height, width, classes, ignored, file_format, palette = CASES[case]
         image, label = generate(height, width, list(read_label_map(classes, ignored).raw_to_id))
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "x.zip"
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("image", encode(image, file_format))
                 archive.writestr("label", encode(label, "PNG", palette))
-            times = measure(parts_of(path, classes, ignored), arguments.repeats)
-        print(case)
-        results[case] = {}
-        for part, values in times.items():
-            low, middle, high = np.percentile(values, (10, 50, 90))
-            print(f"  {part:<18}{middle:8.2f} ms ({low:.2f} to {high:.2f})")
-            results[case][part] = {"median_ms": middle, "p10_ms": low, "p90_ms": high}
-    if arguments.out:
-        versions = {
-            "python": platform.python_version(),
-            "opencv": cv2.__version__,
-            "torch": torch.__version__,
-        }
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        facts = {"repeats": arguments.repeats, "machine": machine, "versions": versions, "results": results}
-        arguments.out.write_text(json.dumps(facts, indent=2) + "\n")
+            found[case] = measuring.compare(parts_of(path, classes, ignored), BASE, repeats=options.repeats)
+    measuring.report("data_archives", options, f"{BASE} in the same round", found)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="fp32")
     parser.add_argument("--skip", choices=("inference", "training"))
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = measuring.parse(parser)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     autocast = torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16")
     found = {}

@@ -5,23 +5,19 @@ From boolean masks to the twelve numbers, per image. Each image has 15 objects o
 half of the predictions follow an object, the rest are other ellipses. Both sides get the ground truth ready in their own
 form (packed masks; run lengths in an indexed COCO), as a data set holds it. All numbers must agree before
 anything is timed. A second case has objects of one class only, so that every mask is compared with every object.
-Sides take turns in one process, on one thread; printed are medians of CPU seconds (so that other programs matter
-little) per image, their 10th and 90th percentiles and ratios.
+The times are of all images.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import importlib.metadata
 import io
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import cv2
 import numpy as np
 import torch
@@ -33,6 +29,8 @@ from pycocotools.cocoeval import COCOeval
 from vfmseg.metrics.average_precision import AveragePrecision, truth_of_masks
 from vfmseg.types import Instances
 
+BASE = "pycocotools"
+CASES = {"80 classes": 80, "1 class": 1}
 HEIGHT, WIDTH, NUM_FOUND, NUM_TRUE = 480, 640, 100, 15
 
 
@@ -48,34 +46,15 @@ class Scene(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measuring.parser(__doc__, repeats=7, threads=1, cases=list(CASES))
     parser.add_argument("--images", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    results = {}
-    for case, num_classes in (("80 classes", 80), ("1 class", 1)):
+    options = measuring.parse(parser)
+    found = {}
+    for case in options.cases:
         rng = np.random.default_rng(0)
-        scenes = [scene(rng, num_classes) for _ in range(options.images)]
-        results[case] = timed(sides_of(scenes, num_classes), options.repeats, options.images)
-    result = {
-        "benchmark": "mask_ap",
-        "settings": {"threads": 1, **vars(options)},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "pycocotools": importlib.metadata.version("pycocotools"),
-        },
-        "cpu_seconds_per_image": results,
-    }
-    print(json.dumps(result, indent=2))
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        scenes = [scene(rng, CASES[case]) for _ in range(options.images)]
+        found[case] = measuring.compare(sides_of(scenes, CASES[case]), BASE, repeats=options.repeats)
+    measuring.report("mask_ap", options, f"{BASE} in the same round", found)
 
 
 def scene(rng: np.random.Generator, num_classes: int) -> Scene:
@@ -142,7 +121,7 @@ def sides_of(scenes: list[Scene], num_classes: int) -> dict[str, Callable[[], li
 
     if not np.allclose(ours(), theirs(), rtol=0, atol=1e-12):
         raise SystemExit(f"vfmseg gives {ours()}, pycocotools {theirs()}")
-    return {"vfmseg": ours, "pycocotools": theirs}
+    return {BASE: theirs, "vfmseg": ours}
 
 
 def indexed(scenes: list[Scene], num_classes: int) -> COCO:
@@ -171,29 +150,6 @@ def indexed(scenes: list[Scene], num_classes: int) -> COCO:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def timed(
-    sides: dict[str, Callable[[], list[float]]], repeats: int, images: int
-) -> dict[str, dict[str, float]]:
-    """Return the CPU times per image of peers that take turns; the first turn is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, side in sides.items():
-            start = time.process_time()
-            side()
-            if repeat:
-                seconds[name].append((time.process_time() - start) / images)
-    ours = statistics.median(seconds["vfmseg"])
-    return {
-        name: {
-            "median": round(statistics.median(times), 6),
-            "p10": round(sorted(times)[len(times) // 10], 6),
-            "p90": round(sorted(times)[-1 - len(times) // 10], 6),
-            "ratio_to_vfmseg": round(statistics.median(times) / ours, 2),
-        }
-        for name, times in seconds.items()
-    }
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""Times one mIoU update from class maps: vfmseg against byte pairs with NumPy, torch.bincount, torchmetrics.
+"""One mIoU update from class maps: vfmseg against byte pairs with NumPy, torch.bincount, torchmetrics.
 
-Usage: ``python benchmarks/miou_update.py [--repeats 25]``. The maps are generated: regions of some tens of
-pixels, predictions that follow them with shifted borders and 10 % wrong regions. All counters must agree
-before anything is timed. Peers alternate; printed are medians with the spread (10th and 90th percentile).
+Run: python benchmarks/miou_update.py [--repeats 25] [--out FILE.json]
+The maps are generated: regions of some tens of pixels, predictions that follow them with shifted borders and 10 % wrong
+regions. All counters must agree before anything is timed.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import time
 from collections.abc import Callable
+from functools import partial
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import cv2
 import numpy as np
 import torch
-import torchmetrics
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from vfmseg.metrics.mean_iou import confusion_of
 
+BASE = "torchmetrics"
 CASES = {"683x512, 150 classes": (512, 683, 150), "2048x1024, 19 classes": (1024, 2048, 19)}
 Counter = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
@@ -53,49 +53,27 @@ def torchmetrics_update(classes: torch.Tensor, id_map: torch.Tensor, num_classes
     return metric.confmat
 
 
+COUNTERS: dict[str, Counter] = {
+    BASE: torchmetrics_update,
+    "torch.bincount": torch_bincount,
+    "numpy byte pairs": numpy_pairs,
+    "vfmseg": confusion_of,
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=25)
-    repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    peers: dict[str, Counter] = {
-        "vfmseg": confusion_of,
-        "numpy byte pairs": numpy_pairs,
-        "torch.bincount": torch_bincount,
-        "torchmetrics": torchmetrics_update,
-    }
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    for case, (height, width, num_classes) in CASES.items():
-        classes, id_map = class_maps(height, width, num_classes)
-        expected = confusion_of(classes, id_map, num_classes)
-        for name, count in peers.items():
-            if not torch.equal(count(classes, id_map, num_classes), expected):
+    options = measuring.parse(measuring.parser(__doc__, repeats=25, threads=1, cases=list(CASES)))
+    found = {}
+    for case in options.cases:
+        height, width, num_classes = CASES[case]
+        maps = class_maps(height, width, num_classes)
+        sides = {name: partial(count, *maps, num_classes) for name, count in COUNTERS.items()}
+        expected = sides["vfmseg"]()
+        for name, side in sides.items():
+            if not torch.equal(side(), expected):
                 raise SystemExit(f"{name} counts differently on {case}")
-        seconds: dict[str, list[float]] = {name: [] for name in peers}
-        for _ in range(repeats):
-            for name, count in peers.items():
-                start = time.perf_counter()
-                count(classes, id_map, num_classes)
-                seconds[name].append(time.perf_counter() - start)
-        ours = float(np.median(seconds["vfmseg"]))
-        results[case] = {
-            name: {
-                "median_ms": round(float(np.median(times)) * 1e3, 3),
-                "p10_ms": round(float(np.quantile(times, 0.1)) * 1e3, 3),
-                "p90_ms": round(float(np.quantile(times, 0.9)) * 1e3, 3),
-                "ratio_to_vfmseg": round(float(np.median(times)) / ours, 2),
-            }
-            for name, times in seconds.items()
-        }
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "torchmetrics": torchmetrics.__version__,
-    }
-    print(json.dumps({"threads": 1, "repeats": repeats, "versions": versions, "results": results}, indent=2))
+        found[case] = measuring.compare(sides, BASE, repeats=options.repeats)
+    measuring.report("miou_update", options, f"{BASE} in the same round", found)
 
 
 if __name__ == "__main__":

@@ -4,27 +4,22 @@ Run: python benchmarks/panoptic_postprocess.py [--repeats 7] [--threads 1] [--ou
 Logits of 200 queries at a quarter of the crop, as a trained EoMT gives them: each segment has a confident query
 whose logits rise inside and fall outside, all other queries have noise and no object. "Many kept" has a
 confident query for each of 200 segments, and "untrained" has 200 confident queries with noise for masks: the
-worst case, where every query may win anywhere. Sides take turns in one process. Times are CPU seconds over all
-threads, so that other programs matter little, median and 10th and 90th percentile; wall-clock medians stand
-beside them. Before timing, the results must agree.
+worst case, where every query may win anywhere. Before timing, the results must agree.
 
 transformers' instance selection is another algorithm (one class a query, nothing below 0.8), so it is timed
-but not compared.
+but not compared. A third comparison is of instances with run lengths of them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import time
-from collections.abc import Callable
 from types import SimpleNamespace
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import numpy as np
 import torch
 import torch.nn.functional as F
-import transformers
 from pycocotools import mask
 from torch import Tensor
 from transformers.models.eomt.image_processing_eomt import EomtImageProcessor
@@ -33,8 +28,9 @@ from vfmseg.postprocess.instance import instances
 from vfmseg.postprocess.panoptic import panoptic_map
 from vfmseg.postprocess.rle import encode_instances
 from vfmseg.transforms.letterbox import LetterboxPlan, plan_letterbox
-from vfmseg.types import MaskLogits
+from vfmseg.types import Instances, MaskLogits
 
+BASE = "published order"
 QUERIES = 200
 CASES = {  # image size, crop, classes (the last third is stuff), segments; None: untrained
     "640x480, 15 segments": ((480, 640), 640, 133, 15),
@@ -45,88 +41,91 @@ CASES = {  # image size, crop, classes (the last third is stuff), segments; None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--case", choices=CASES, help="only this one")
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = measuring.parse(measuring.parser(__doc__, repeats=7, threads=1, cases=list(CASES)))
     torch.manual_seed(0)
-
-    results = {}
-    for case, (size, crop, num_classes, segments) in CASES.items():
-        if options.case not in (None, case):
-            continue
+    found = {}
+    for case in options.cases:
+        size, crop, num_classes, segments = CASES[case]
         plan = plan_letterbox(size, (crop, crop))
         prediction = logits_of(plan, num_classes, segments)
         is_thing = [class_id < num_classes * 2 // 3 for class_id in range(num_classes)]
-        results[f"panoptic {case}"] = panoptic(prediction, plan, is_thing, options.repeats)
-        print(f"panoptic {case}: {json.dumps(results[f'panoptic {case}'])}", flush=True)
+        found[f"panoptic {case}"] = panoptic(prediction, plan, is_thing, options.repeats)
         if segments != QUERIES:
-            results[f"instance {case}"] = instance(prediction, plan, options.repeats)
-            print(f"instance {case}: {json.dumps(results[f'instance {case}'])}", flush=True)
-    if options.out:
-        facts = {
-            "machine": f"{platform.machine()}, {options.threads} threads",
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "numpy": np.__version__,
-            "repeats": options.repeats,
-            "results": results,
-        }
-        with open(options.out, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=2)
+            found[f"instance {case}"] = instance(prediction, plan, options.repeats)
+            found[f"run lengths {case}"] = run_lengths(prediction, plan, options.repeats)
+    measuring.report("panoptic_postprocess", options, f"{BASE}, or pycocotools, in the same round", found)
 
 
 def panoptic(
     prediction: MaskLogits, plan: LetterboxPlan, is_thing: list[bool], repeats: int
-) -> dict[str, object]:
+) -> measuring.Group:
     processor, outputs, edges = transformers_side(prediction, plan)
     stuff = [class_id for class_id, thing in enumerate(is_thing) if not thing]
-    peers: dict[str, Callable[[], object]] = {
-        "ours": lambda: panoptic_map(prediction, plan, is_thing),
-        "transformers": lambda: processor.post_process_panoptic_segmentation(
+
+    def theirs() -> Tensor:
+        return processor.post_process_panoptic_segmentation(
             outputs, [plan.image_size], stuff_classes=stuff, size=edges
-        ),
-        "published order": lambda: published_panoptic(prediction, plan, is_thing),
-    }
+        )[0]["segmentation"]
+
     found = panoptic_map(prediction, plan, is_thing)
-    theirs = processor.post_process_panoptic_segmentation(
-        outputs, [plan.image_size], stuff_classes=stuff, size=edges
-    )[0]["segmentation"]
     agreement = {
-        "transformers": share_of_equal(found.segments, theirs),
-        "published order": share_of_equal(found.segments, published_panoptic(prediction, plan, is_thing)),
+        BASE: share_of_equal(found.segments, published_panoptic(prediction, plan, is_thing)),
+        "transformers": share_of_equal(found.segments, theirs()),
     }
     if min(agreement.values()) < 0.9999:
         raise SystemExit(f"segments do not agree: {agreement}")
-    return {"agreement": agreement, "segments": len(found.segment_classes), **compare(peers, repeats)}
+    sides = {
+        BASE: lambda: published_panoptic(prediction, plan, is_thing),
+        "transformers": theirs,
+        "vfmseg": lambda: panoptic_map(prediction, plan, is_thing),
+    }
+    group = measuring.compare(sides, BASE, repeats=repeats)
+    for name, share in agreement.items():
+        group[name]["agreement"] = share
+    group["vfmseg"]["segments"] = len(found.segment_classes)
+    return group
 
 
-def instance(prediction: MaskLogits, plan: LetterboxPlan, repeats: int) -> dict[str, object]:
+def instance(prediction: MaskLogits, plan: LetterboxPlan, repeats: int) -> measuring.Group:
     processor, outputs, edges = transformers_side(prediction, plan)
     found, (masks, classes, scores) = instances(prediction, plan), published_instances(prediction, plan)
-    bits = torch.from_numpy(np.unpackbits(found.packed_masks.numpy(), axis=-1, count=plan.image_size[1]))
     # The published order is by class probability, and neighbours of nearly equal score may swap.
     if not torch.allclose(found.scores, scores.sort(descending=True).values, rtol=0, atol=1e-5):
         raise SystemExit("scores of the instances do not agree")
-    agreement = share_of_equal(bits.sum(0, dtype=torch.int32), masks.sum(0, dtype=torch.int32))
+    counts = unpacked(found).sum(0, dtype=torch.int32)
+    agreement = share_of_equal(counts, masks.sum(0, dtype=torch.int32))
     if agreement < 0.999 or sorted(found.classes.tolist()) != sorted(classes.tolist()):
         raise SystemExit(f"instances do not agree: {agreement:.4%} of the pixels, or classes")
     # transformers gives an id map here, without masks that overlap, and merges what scores above 0.8 only.
-    peers: dict[str, Callable[[], object]] = {
-        "ours": lambda: instances(prediction, plan),
+    sides = {
+        BASE: lambda: published_instances(prediction, plan),
         "transformers": lambda: processor.post_process_instance_segmentation(
             outputs, [plan.image_size], size=edges
         ),
-        "published order": lambda: published_instances(prediction, plan),
-        "ours, to run lengths": lambda: encode_instances(found),
-        "pycocotools, to run lengths": lambda: [
-            mask.encode(np.asfortranarray(plane)) for plane in bits.numpy()
-        ],
+        "vfmseg": lambda: instances(prediction, plan),
     }
-    return {"agreement": agreement, "instances": len(scores), **compare(peers, repeats)}
+    group = measuring.compare(sides, BASE, repeats=repeats)
+    group[BASE]["agreement"] = agreement
+    group["vfmseg"]["instances"] = len(scores)
+    return group
+
+
+def run_lengths(prediction: MaskLogits, plan: LetterboxPlan, repeats: int) -> measuring.Group:
+    found = instances(prediction, plan)
+    planes = unpacked(found).numpy()
+    sides = {
+        "pycocotools": lambda: [mask.encode(np.asfortranarray(plane)) for plane in planes],
+        "vfmseg": lambda: encode_instances(found),
+    }
+    theirs, ours = ([str(one["counts"], "ascii") for one in sides["pycocotools"]()], encode_instances(found))
+    if theirs != [one["counts"] for one in ours]:
+        raise SystemExit("run lengths do not agree")
+    return measuring.compare(sides, "pycocotools", repeats=repeats)
+
+
+def unpacked(found: Instances) -> Tensor:
+    """Return the masks of instances, (S, H, W) of 0 and 1."""
+    return torch.from_numpy(np.unpackbits(found.packed_masks.numpy(), axis=-1, count=found.size[1]))
 
 
 def logits_of(plan: LetterboxPlan, num_classes: int, segments: int | None) -> MaskLogits:
@@ -210,29 +209,6 @@ def transformers_side(
 
 def share_of_equal(a: Tensor, b: Tensor) -> float:
     return (a == b).float().mean().item()
-
-
-def compare(peers: dict[str, Callable[[], object]], repeats: int) -> dict[str, object]:
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
-    for repeat in range(repeats + 1):
-        for name, work in peers.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            if repeat:  # the first one warms up
-                taken[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    summary: dict[str, object] = {}
-    ours = np.array(taken["ours"])
-    for name, seconds in taken.items():
-        low, median, high = np.percentile(np.array(seconds), [10, 50, 90], axis=0) * 1e3
-        ratios = np.median(np.array(seconds) / ours, axis=0)
-        summary[name] = {
-            "cpu_ms": round(float(median[0]), 1),
-            "cpu_p10_p90": [round(float(low[0]), 1), round(float(high[0]), 1)],
-            "wall_ms": round(float(median[1]), 1),
-            "cpu_times_ours": round(float(ratios[0]), 1),
-            "wall_times_ours": round(float(ratios[1]), 1),
-        }
-    return summary
 
 
 if __name__ == "__main__":

@@ -4,59 +4,38 @@ Run: python benchmarks/panoptic_quality.py [--repeats 7] [--out FILE.json]
 Generated maps of 15 segments at 640 x 480 and 30 at 2048 x 1024, predictions with shifted borders and some wrong
 classes, without crowds and unlabelled pixels, so that all peers count the same; they must, before anything is
 timed. "ids from RGB PNGs" is what an evaluation of written files does before it can match: decode two colour PNGs,
-make ids of the colours, count the distinct pairs of ids. It stands for panopticapi, which is not installed. Sides
-take turns in one process, on one thread; printed are medians of CPU seconds (so that other programs matter little),
-their 10th and 90th percentiles and ratios.
+make ids of the colours, count the distinct pairs of ids. It stands for panopticapi, which is not installed.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import cv2
 import numpy as np
 import torch
-import torchmetrics
 from numpy.typing import NDArray
 from torchmetrics.detection import PanopticQuality as TorchmetricsPanopticQuality
 
 from vfmseg.metrics.panoptic_quality import PanopticQuality
 from vfmseg.types import PanopticMap, Targets
 
+BASE = "torchmetrics PanopticQuality"
 CASES = {"640x480, 15 segments": (480, 640, 15), "2048x1024, 30 segments": (1024, 2048, 30)}
 NUM_CLASSES, NUM_THINGS = 133, 80
 IS_THING = [label < NUM_THINGS for label in range(NUM_CLASSES)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    results = {case: timed(sides_of(*sizes), options.repeats) for case, sizes in CASES.items()}
-    result = {
-        "benchmark": "panoptic_quality",
-        "settings": {"threads": 1, **vars(options)},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "torchmetrics": torchmetrics.__version__,
-        },
-        "cpu_seconds": results,
+    options = measuring.parse(measuring.parser(__doc__, repeats=7, threads=1, cases=list(CASES)))
+    found = {
+        case: measuring.compare(sides_of(*CASES[case]), BASE, repeats=options.repeats)
+        for case in options.cases
     }
-    print(json.dumps(result, indent=2))
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+    measuring.report("panoptic_quality", options, f"{BASE} in the same round", found)
 
 
 def sides_of(height: int, width: int, segments: int) -> dict[str, Callable[[], object]]:
@@ -92,28 +71,7 @@ def sides_of(height: int, width: int, segments: int) -> dict[str, Callable[[], o
     for row, name in zip(counts, names, strict=True):
         if not np.allclose(row, getattr(metric, name).numpy(), rtol=0, atol=1e-6):
             raise SystemExit(f"torchmetrics counts other {name}")
-    return {"vfmseg": ours, "torchmetrics PanopticQuality": theirs, "ids from RGB PNGs": from_files}
-
-
-def timed(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
-    """Return the CPU times of peers that take turns; the first turn is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, side in sides.items():
-            start = time.process_time()
-            side()
-            if repeat:
-                seconds[name].append(time.process_time() - start)
-    ours = statistics.median(seconds["vfmseg"])
-    return {
-        name: {
-            "median": round(statistics.median(times), 6),
-            "p10": round(sorted(times)[len(times) // 10], 6),
-            "p90": round(sorted(times)[-1 - len(times) // 10], 6),
-            "ratio_to_vfmseg": round(statistics.median(times) / ours, 2),
-        }
-        for name, times in seconds.items()
-    }
+    return {BASE: theirs, "ids from RGB PNGs": from_files, "vfmseg": ours}
 
 
 def voronoi(rng: np.random.Generator, height: int, width: int, segments: int) -> NDArray[np.int32]:

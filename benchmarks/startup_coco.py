@@ -1,12 +1,10 @@
-"""Times opening COCO panoptic at its full size, against what the standard library needs for the same files.
+"""Opening COCO at its full size against what the standard library needs for the same files.
 
-Usage: ``python benchmarks/startup_coco.py [--images 118287] [--kind panoptic] [--repeats 5] [--out FILE.json]``.
-Writes zips in COCO 2017's layout with its number of entries (tiny pictures, a JSON with all fields and 11
-segments an image), then opens them in fresh processes, alternating: ``zipfile`` for the zips and ``json.load``
-for the JSON; ``open_dataset`` for the first time; ``open_dataset`` from the cache. Imports are not counted.
-Printed are medians with the spread (lowest and highest), ratios to the first, and memory: the private memory
-that stays once the data set is open, and the peak on the way. Limits for panoptic: 2.5 s for the first time, 0.5 s
-from the cache, 150 MB held.
+Run: python benchmarks/startup_coco.py [--images 118287] [--kind panoptic] [--repeats 5] [--out FILE.json]
+Writes zips in COCO 2017's layout with its number of entries (tiny pictures, a JSON with all fields and 11 segments an
+image), then opens them in fresh processes: ``zipfile`` for the zips and ``json.load`` for the JSON; ``open_dataset`` for
+the first time; ``open_dataset`` from the cache. Imports are not counted. Held is the private memory that stays once the
+data set is open. Limits for panoptic: 2.5 s for the first time, 0.5 s from the cache, 150 MiB held.
 """
 
 from __future__ import annotations
@@ -17,22 +15,27 @@ import io
 import json
 import os
 import pickle
-import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import numpy as np
 from PIL import Image
 
 LIMITS = {"first time": 2.5, "cached": 0.5}
-HELD_LIMIT_MB = 150
+HELD_LIMIT_MIB = 150
 CASES = ("zipfile and json", "first time", "cached")
+BASE = CASES[0]
 PANOPTIC = "panoptic_annotations_trainval2017.zip"
 INSTANCE = "annotations_trainval2017.zip"
 
@@ -117,14 +120,6 @@ def instance_annotations(rng: np.random.Generator, numbers: list[int]) -> list[d
     return annotations
 
 
-def memory_mb(key: str) -> float:
-    """Return a line of the kernel's account of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"this system does not tell {key}")
-
-
 def open_with_standard_library(folder: Path, kind: str) -> object:
     outer = zipfile.ZipFile(folder / (PANOPTIC if kind == "panoptic" else INSTANCE))
     name = "panoptic_train2017" if kind == "panoptic" else "instances_train2017"
@@ -140,9 +135,9 @@ def measure(case: str, folder: Path, kind: str) -> dict[str, float]:
     from vfmseg.data.dataset import open_dataset
 
     gc.collect()
-    before, rss_before = memory_mb("RssAnon"), memory_mb("VmRSS")
+    before, resident = measuring.status_mib("RssAnon"), measuring.status_mib("VmRSS")
     start, start_cpu = time.perf_counter(), time.process_time()
-    if case == CASES[0]:
+    if case == BASE:
         opened = open_with_standard_library(folder, kind)
     else:
         opened = open_dataset("coco", folder, "train", task=kind)
@@ -151,11 +146,11 @@ def measure(case: str, folder: Path, kind: str) -> dict[str, float]:
     result = {
         "s": elapsed_s,
         "cpu_s": cpu_s,
-        "held_mb": memory_mb("RssAnon") - before,
-        "peak_mb": memory_mb("VmHWM") - rss_before,
+        "held_mib": measuring.status_mib("RssAnon") - before,
+        "peak_mib": measuring.status_mib("VmHWM") - resident,
     }
-    if case != CASES[0]:
-        result["pickled_mb"] = len(pickle.dumps(opened)) / 2**20
+    if case != BASE:
+        result["pickled_mib"] = len(pickle.dumps(opened)) / 2**20
         if kind == "panoptic":
             assert opened[len(opened) - 1].image.shape == (3, 8, 8)
         else:
@@ -165,6 +160,8 @@ def measure(case: str, folder: Path, kind: str) -> dict[str, float]:
 
 def run(case: str, folder: Path, kind: str) -> dict[str, float]:
     """Open once, in a fresh process."""
+    if case == "first time":
+        shutil.rmtree(os.environ["VFMSEG_CACHE"], ignore_errors=True)
     command = [sys.executable, __file__, "--case", case, "--folder", str(folder), "--kind", kind]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -173,64 +170,39 @@ def run(case: str, folder: Path, kind: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measuring.parser(__doc__, repeats=5)
     parser.add_argument("--images", type=int, default=118_287)
     parser.add_argument("--kind", choices=("panoptic", "instance"), default="panoptic")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(measure(arguments.case, arguments.folder, arguments.kind)))
+    options = measuring.parse(parser)
+    if options.case:
+        print(json.dumps(measure(options.case, options.folder, options.kind)))
         return
-    found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    del options.case, options.folder  # only a fresh process has them
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cache = folder / "cache"
-        os.environ["VFMSEG_CACHE"] = str(cache)
-        write_layout(folder, arguments.kind, arguments.images)
-        json_mb = (
-            sum(
-                info.file_size
-                for info in zipfile.ZipFile(
-                    folder / (PANOPTIC if arguments.kind == "panoptic" else INSTANCE)
-                ).infolist()
-                if info.filename.endswith(".json")
-            )
-            / 2**20
-        )
-        for repeat in range(arguments.repeats + 1):
-            for case in CASES:
-                if case == "first time":
-                    shutil.rmtree(cache, ignore_errors=True)
-                seen = run(case, folder, arguments.kind)
-                if repeat:  # the first round brings the files into memory
-                    found[case].append(seen)
-        cache_mb = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 2**20
-    result: dict[str, object] = {
-        "images": arguments.images,
-        "kind": arguments.kind,
-        "json_mb": round(json_mb, 1),
-        "cache_mb": round(cache_mb, 1),
-        "repeats": arguments.repeats,
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
-    reference = float(np.median([one["s"] for one in found[CASES[0]]]))
-    for case, runs in found.items():
-        times = [one["s"] for one in runs]
-        row = {key: float(np.median([one[key] for one in runs])) for key in runs[0]}
-        row |= {"low_s": min(times), "high_s": max(times), "ratio": row["s"] / reference}
-        limit = f" (limit {LIMITS[case]:g} s, {HELD_LIMIT_MB} MB)" if case in LIMITS else ""
-        print(
-            f"{case:>16}: {row['s']:6.3f} s ({row['low_s']:.3f} to {row['high_s']:.3f}), {row['ratio']:.3f} x, "
-            f"cpu {row['cpu_s']:.3f} s, "
-            f"held {row['held_mb']:.0f} MB, peak {row['peak_mb']:.0f} MB{limit}"
-        )
-        result[case] = row
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+        os.environ["VFMSEG_CACHE"] = str(folder / "cache")
+        write_layout(folder, options.kind, options.images)
+        sides = {case: partial(run, case, folder, options.kind) for case in CASES}
+        runs = measuring.rounds(sides, options.repeats)
+        cache_bytes = sum(path.stat().st_size for path in folder.glob("cache/**/*") if path.is_file())
+    group = {case: summary(found, runs[BASE]) for case, found in runs.items()}
+    group["cached"]["cache_mib"] = round(cache_bytes / 2**20, 1)
+    if options.kind == "panoptic":
+        for case, limit in LIMITS.items():
+            group[case] |= {"limit_s": limit, "limit_held_mib": HELD_LIMIT_MIB}
+    title = f"COCO {options.kind}, {options.images} images"
+    measuring.report("startup_coco", options, "zipfile and json.load in the same round", {title: group})
+
+
+def summary(runs: list[dict[str, float]], base: list[dict[str, float]]) -> dict[str, Any]:
+    """Return what is kept of one side's runs: times, ratios, and medians of the rest."""
+    times, cpu = (
+        measuring.ratios([one[key] for one in runs], [one[key] for one in base]) for key in ("s", "cpu_s")
+    )
+    rest = {key: round(statistics.median(one[key] for one in runs), 3) for key in runs[0] if key != "s"}
+    return times | {"cpu_ratio": cpu["ratio"]} | rest
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""Times the training pipeline of one worker: read from a zip, decode, augment, crop, collate.
+"""The training pipeline of one worker, read from a zip, decode, augment, crop, collate, against decoding alone.
 
-Usage: ``python benchmarks/training_pipeline.py [--images 24] [--repeats 5] [--json FILE]``. Pictures are
-generated (smooth structures at many scales, some grain; labels of about ten regions) and written in the
-layouts of ADE20K (683 x 512 JPEG, crop 512) and Cityscapes (2048 x 1024 PNG, crop 1024). In each repeat, each
-image takes its turn with: decoding image and label from memory; our whole pipeline; and the same chain in
-torchvision's words, on image and one label map. Times are CPU seconds of the one thread, so other programs
-matter little. Ratios are of sums over all images, to decoding alone: median and spread over the repeats.
+Run: python benchmarks/training_pipeline.py [--images 24] [--repeats 5] [--out FILE.json]
+Pictures are generated (smooth structures at many scales, some grain; labels of about ten regions) and written in the
+layouts of ADE20K (683 x 512 JPEG, crop 512) and Cityscapes (2048 x 1024 PNG, crop 1024). Compared with decoding image and
+label from memory: our whole pipeline, and the same chain in torchvision's words, on image and one label map. All on one
+thread; the times are of all images. Then a loader that is already running, without and with workers: the times are of one
+image, the memory is the higher of this process's peak and of what it and its workers held together when a batch came.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
+import itertools
+import multiprocessing
+import os
+import statistics
 import tempfile
 import time
 import zipfile
@@ -21,10 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import cv2
 import numpy as np
 import torch
-import torchvision
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
@@ -35,6 +38,9 @@ from vfmseg.data.images import decode_image, decode_label
 from vfmseg.transforms.geometry import scaled_size
 from vfmseg.transforms.pipeline import Augmentation, TrainTransform, draw_plan
 from vfmseg.types import Sample, Targets
+
+BASE = "decode"
+NO_WORKER = "no worker"
 
 
 @dataclass(frozen=True)
@@ -136,22 +142,15 @@ def torchvision_chain(sample: Sample, rng: np.random.Generator, settings: Augmen
     return Sample(image, Targets(ids[0]), sample.name)
 
 
-def decode_only(image: bytes, label: bytes) -> None:
-    decode_image(image, "image")
-    decode_label(label, "label")
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def compare(dataset: SegmentationDataset, crop: int, repeats: int) -> dict[str, object]:
-    """Alternate the peers image by image; return medians, spreads and ratios to decoding alone."""
+def compare(dataset: SegmentationDataset, crop: int, repeats: int) -> measuring.Group:
     settings = Augmentation(size=(crop, crop))
     transform = TrainTransform(settings)
     stored = [(dataset.read_image_bytes(i), dataset.read_label_bytes(i)) for i in range(len(dataset))]
+
+    def decode() -> None:
+        for image, label in stored:
+            decode_image(image, "image")
+            decode_label(label, "label")
 
     def ours(i: int, seed: int) -> Sample:
         sample = transform(dataset[i], np.random.default_rng(seed))
@@ -169,29 +168,20 @@ def compare(dataset: SegmentationDataset, crop: int, repeats: int) -> dict[str, 
         if off > 1e-4 or not torch.equal(one.targets.id_map, other.targets.id_map):
             raise SystemExit(f"the two pipelines differ in {off:.2%} of the pixels of image {i}")
 
-    sums: dict[str, list[float]] = {"decode": [], "vfmseg": [], "torchvision": []}
-    for repeat in range(repeats):
-        total = dict.fromkeys(sums, 0.0)
-        for i in range(len(dataset)):
-            seed = repeat * len(dataset) + i
-            total["decode"] += timed(partial(decode_only, *stored[i]))
-            total["vfmseg"] += timed(partial(ours, i, seed))
-            total["torchvision"] += timed(partial(theirs, i, seed))
-        for name, seconds in total.items():
-            sums[name].append(seconds / len(dataset))
-    decode = np.array(sums["decode"])
-    result: dict[str, object] = {
-        "image_kb": round(float(np.mean([len(image) for image, _ in stored])) / 1e3, 1),
-        "label_kb": round(float(np.mean([len(label) for _, label in stored])) / 1e3, 1),
-    }
-    for name, seconds in sums.items():
-        ratios = np.array(seconds) / decode
-        result[name] = {
-            "median_ms": round(float(np.median(seconds)) * 1e3, 2),
-            "ratio_to_decode": round(float(np.median(ratios)), 2),
-            "ratio_min_max": [round(float(ratios.min()), 2), round(float(ratios.max()), 2)],
-        }
-    return result
+    def each_image(augmented: Callable[[int, int], Sample]) -> Callable[[], None]:
+        seeds = itertools.count()  # each round draws anew, and the same for both
+
+        def side() -> None:
+            for i in range(len(dataset)):
+                augmented(i, next(seeds))
+
+        return side
+
+    sides = {BASE: decode, "torchvision": each_image(theirs), "vfmseg": each_image(ours)}
+    group = measuring.compare(sides, BASE, repeats=repeats)
+    for kind, sizes in zip(("image", "label"), zip(*stored, strict=True), strict=True):
+        group[BASE][f"{kind}_kb"] = round(statistics.mean(map(len, sizes)) / 1e3, 1)
+    return group
 
 
 class Endless(Dataset[Sample]):
@@ -213,52 +203,76 @@ def one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def throughput(dataset: SegmentationDataset, crop: int, workers: int, count: int) -> float:
-    """Return images a second of a loader that is already running."""
-    loader = DataLoader(
+def loader(dataset: SegmentationDataset, crop: int, workers: int, count: int) -> DataLoader[Sample]:
+    return DataLoader(
         Endless(dataset, crop, count),
         batch_size=4,
         collate_fn=collate_batch,
         num_workers=workers,
         worker_init_fn=one_thread,
     )
-    batches = iter(loader)
-    next(batches)
+
+
+def seconds_an_image(batches: DataLoader[Sample]) -> float:
+    running = iter(batches)
+    next(running)
     start, images = time.perf_counter(), 0
-    for batch in batches:
+    for batch in running:
         images += len(batch.names)
-    return round(images / (time.perf_counter() - start), 1)
+    return (time.perf_counter() - start) / images
+
+
+def peak_mib(batches: DataLoader[Sample]) -> float:
+    seen: list[float] = []
+
+    def watch() -> None:
+        before = held_mib()
+        seen.extend(held_mib() - before for _ in batches)
+
+    return round(max(measuring.peak_mib(watch), *seen), 1)
+
+
+def held_mib() -> float:
+    """Return the memory of this process and its workers; what they share counts once."""
+    processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children())]
+    texts = [Path(f"/proc/{process}/smaps_rollup").read_text() for process in processes]
+    return sum(int(text.partition("\nPss:")[2].split()[0]) for text in texts) / 2**10
+
+
+def compare_workers(dataset: SegmentationDataset, crop: int, count: int, repeats: int) -> measuring.Group:
+    numbers = {NO_WORKER: 0, "one worker": 1, "two workers": 2}
+    loaders = {name: loader(dataset, crop, workers, count) for name, workers in numbers.items()}
+    seconds = measuring.rounds(
+        {name: partial(seconds_an_image, batches) for name, batches in loaders.items()}, repeats
+    )
+    return {
+        name: {
+            **measuring.ratios(times, seconds[NO_WORKER]),
+            "peak_mib": peak_mib(loaders[name]),
+            "img_s": round(1 / statistics.median(times), 1),
+        }
+        for name, times in seconds.items()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measuring.parser(__doc__, repeats=5, threads=1, cases=list(CASES))
     parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    one_thread(0)
-    results: dict[str, object] = {}
-    for name, case in CASES.items():
+    parser.add_argument(
+        "--loader_images", type=int, default=400, help="of 683 x 512; fewer where they are larger"
+    )
+    options = measuring.parse(parser)
+    found = {}
+    for name in options.cases:
+        case = CASES[name]
         with tempfile.TemporaryDirectory() as folder:
             write(case, Path(folder), options.images)
             dataset = open_dataset(case.dataset, folder, "train")
-            compared = compare(dataset, case.crop, options.repeats)
-            pixels = case.size[0] * case.size[1] / (512 * 683)
-            compared["img_s_by_workers"] = {
-                workers: throughput(dataset, case.crop, workers, int(800 / pixels)) for workers in (0, 1, 2)
-            }
-            results[name] = compared
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-    report = json.dumps({"images": options.images, "versions": versions, "results": results}, indent=2)
-    print(report)
-    if options.json:
-        options.json.write_text(report + "\n")
+            found[name] = compare(dataset, case.crop, options.repeats)
+            count = options.loader_images * 512 * 683 // (case.size[0] * case.size[1])
+            found[f"{name}, loader"] = compare_workers(dataset, case.crop, count, options.repeats)
+    base = "decoding alone, or the loader without workers, in the same round"
+    measuring.report("training_pipeline", options, base, found)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,16 @@
-"""Times the way from window logits to classes: the published steps against ``merge_to_classes``.
+"""From window logits to classes: ``merge_to_classes`` against the published steps.
 
-Usage: ``python benchmarks/validation_merge.py [--threads 1] [--repeats 7] [--json FILE]``. The published way
-upsamples every window, adds up, divides, resizes and takes the argmax, on whole arrays. Logits at the patch
-grid are random (an untrained model, the worst case: every class may win anywhere) or generated as a trained
-model's (regions that stand out, noise between the other classes). Peers alternate. Times are CPU seconds over
-all threads, so that other programs matter little; wall-clock medians stand beside them.
+Run: python benchmarks/validation_merge.py [--threads 1] [--repeats 7] [--out FILE.json]
+The published way upsamples every window, adds up, divides, resizes and takes the argmax, on whole arrays. Logits at the
+patch grid are random (an untrained model, the worst case: every class may win anywhere) or generated as a trained
+model's (regions that stand out, noise between the other classes). Before timing, both must agree.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import time
-from collections.abc import Callable
-from pathlib import Path
+import measuring  # first: it sets what torch reads when it is loaded
 
-import cv2
+# isort: split
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,6 +26,7 @@ CASES = {  # image size, crop, classes
     "2048x1024, 19 classes": ((1024, 2048), 1024, 19),
 }
 PATCH = 16
+BASE = "published"
 
 
 def published(logits: Tensor, plan: WindowPlan) -> Tensor:
@@ -65,71 +60,35 @@ def trained_logits(plan: WindowPlan, num_classes: int) -> Tensor:
     return logits
 
 
-def times(peers: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
-    for repeat in range(repeats + 1):
-        for name, work in peers.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            if repeat:  # the first one warms up
-                seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    reference = np.array(seconds["published"])
-    return {
-        name: {
-            "cpu_ms": round(float(np.median(np.array(taken)[:, 1])) * 1e3, 1),
-            "wall_ms": round(float(np.median(np.array(taken)[:, 0])) * 1e3, 1),
-            "published_cpu_ratio": round(float(np.median(reference[:, 1] / np.array(taken)[:, 1])), 1),
-        }
-        for name, taken in seconds.items()
+def compare(logits: Tensor, plan: WindowPlan, repeats: int) -> measuring.Group:
+    expected = published(logits, plan)
+    agreement = (merge_to_classes(logits, plan).classes == expected.argmax(0)).float().mean().item()
+    off = (merge(logits, plan) - expected).abs().max().item()
+    if agreement < 0.9999 or off > 1e-5:
+        raise SystemExit(f"{agreement:.4%} of the classes agree, logits differ by {off:.1e}")
+    del expected
+    sides = {
+        BASE: lambda: published(logits, plan).argmax(0),
+        "merge_to_classes": lambda: merge_to_classes(logits, plan),
+        "with softmax confidence": lambda: merge_to_classes(logits, plan, confidence="softmax"),
+        "merge (logits only)": lambda: merge(logits, plan),
     }
+    group = measuring.compare(sides, BASE, repeats=repeats)
+    group["merge_to_classes"]["agreement"] = agreement
+    group["merge (logits only)"]["largest_difference"] = off
+    return group
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = measuring.parse(measuring.parser(__doc__, repeats=7, threads=1, cases=list(CASES)))
     torch.manual_seed(0)
-    results: dict[str, object] = {}
-    for case, (size, crop, num_classes) in CASES.items():
+    found = {}
+    for case in options.cases:
+        size, crop, num_classes = CASES[case]
         plan = plan_windows(size, (crop, crop))
         for kind, make in (("untrained", random_logits), ("trained", trained_logits)):
-            logits = make(plan, num_classes)
-            expected = published(logits, plan)
-            found = merge_to_classes(logits, plan).classes
-            agreement = (found == expected.argmax(0)).float().mean().item()
-            off = (merge(logits, plan) - expected).abs().max().item()
-            if agreement < 0.9999 or off > 1e-5:
-                raise SystemExit(f"{case}: {agreement:.4%} of the classes agree, logits differ by {off:.1e}")
-            peers: dict[str, Callable[[], object]] = {
-                "published": lambda: published(logits, plan).argmax(0),  # noqa: B023 (used at once)
-                "merge_to_classes": lambda: merge_to_classes(logits, plan),  # noqa: B023
-                "with softmax confidence": lambda: merge_to_classes(logits, plan, confidence="softmax"),  # noqa: B023
-                "merge (logits only)": lambda: merge(logits, plan),  # noqa: B023
-            }
-            results[f"{case}, {kind}"] = {
-                "agreement": agreement,
-                "largest_difference": off,
-                **times(peers, options.repeats),
-            }
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-    summary = {
-        "threads": options.threads,
-        "repeats": options.repeats,
-        "versions": versions,
-        "results": results,
-    }
-    report = json.dumps(summary, indent=2)
-    print(report)
-    if options.json:
-        options.json.write_text(report + "\n")
+            found[f"{case}, {kind}"] = compare(make(plan, num_classes), plan, options.repeats)
+    measuring.report("validation_merge", options, "the published steps in the same round", found)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """How much of a validation image's time is not the encoder: decoding, windows, decoder, merging, counting.
 
 Run: python benchmarks/validation_share.py [--encoder vit_base_patch16_224] [--out FILE.json]
-One 683 x 512 JPEG with a 150-class label, crops of 512, the linear decoder; medians of repeats in one process.
+One 683 x 512 JPEG with a 150-class label, crops of 512, the linear decoder. Limit: 20 %.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
+import measuring  # first: it sets what torch reads when it is loaded
+
+# isort: split
 import numpy as np
 import torch
 from PIL import Image
@@ -23,49 +22,32 @@ from vfmseg.models.build import build
 from vfmseg.tasks.semantic import predict_windows
 from vfmseg.transforms.sliding_window import cut, plan_windows
 
+BASE = "whole"
 CLASSES, SIZE = 150, (512, 683)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = measuring.parser(__doc__, repeats=7)
     parser.add_argument("--encoder", default="vit_base_patch16_224")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    options = measuring.parse(parser)
     torch.manual_seed(0)
     segmenter = build(options.encoder, num_classes=CLASSES, image_size=512, weights="random").eval()
     with tempfile.TemporaryDirectory() as folder:
         dataset = open_dataset("folder", write_folder(Path(folder)), "val")
-        whole, encoder = [], []
-        for repeat in range(options.repeats + 1):
-            started = time.perf_counter()
+        crops = cut(dataset[0].image, plan_windows(SIZE, (512, 512)))
+
+        def whole() -> None:
             sample = dataset[0]
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                (found,) = predict_windows(segmenter, [sample.image], (512, 512))
+            (found,) = predict_windows(segmenter, [sample.image], (512, 512))
             ConfusionMatrix(CLASSES).update(found.classes, sample.targets.id_map)
-            middle = time.perf_counter()
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                crops = cut(sample.image, plan_windows(SIZE, (512, 512)))
-                pixels = segmenter.encoder.normalise(crops)
-                before = time.perf_counter()
-                segmenter.encoder.forward_grid(pixels)
-            if repeat:
-                whole.append(middle - started)
-                encoder.append(time.perf_counter() - before)
-    share = 1 - statistics.median(encoder) / statistics.median(whole)
-    result = {
-        "benchmark": "validation_share",
-        "encoder": options.encoder,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "whole_s": [round(t, 4) for t in whole],
-        "encoder_s": [round(t, 4) for t in encoder],
-        "share_outside_encoder": round(share, 3),
-        "target": 0.2,
-    }
-    print(json.dumps(result, indent=2))
-    if options.out:
-        Path(options.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            pixels = segmenter.encoder.normalise(crops)
+            sides = {BASE: whole, "encoder": lambda: segmenter.encoder.forward_grid(pixels)}
+            group = measuring.compare(sides, BASE, repeats=options.repeats)
+    group[BASE] |= {"share_outside_encoder": round(1 - group["encoder"]["ratio"], 4), "limit_share": 0.2}
+    base = "the whole validation of the image in the same round"
+    measuring.report("validation_share", options, base, {"683 x 512 image": group})
 
 
 def write_folder(root: Path) -> Path:
