@@ -1,4 +1,4 @@
-"""Writes the two reference pages that the program knows best: its verbs and the recipe keys.
+"""Writes the reference pages that the program knows best: its verbs, the recipe keys, the data sets.
 
 Usage: ``python docs/generate.py`` (``make docs`` does it). A test compares the pages with what this prints.
 """
@@ -10,8 +10,12 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vfmseg.cli.aliases import ALIASES, RANDOM_WEIGHTS, REFUSED, SAID
 from vfmseg.cli.program import VERBS, Parser
+from vfmseg.data.catalog import DATASETS, SPECS, tasks_of
+from vfmseg.data.spec import CLASSES_FOLDER, read_label_map
 from vfmseg.runs.recipe_keys import keys
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -64,6 +68,30 @@ The keys of `decoder` depend on `decoder.name` (`linear` has no other), those of
 """
 
 
+DATA_SETS = """\
+What `data.name` may be; `vfmseg list datasets` prints the same. `data.path` is the folder that holds the files, packed
+as they were downloaded, or unpacked. GTA V, SYNTHIA and UrbanSyn are validated on Cityscapes, whose files are then needed
+too. Licences are given in short: what binds is the publisher's text.
+"""
+
+PARTS = """\
+Parts of splits can be asked for like a split:
+`vfmseg validate CHECKPOINT --target 'night={name: acdc, path: DIR, split: val_night}'`. Test splits have no public labels
+and cannot be scored.
+
+- `acdc`: `train_` and `val_` with `fog`, `night`, `rain` or `snow`.
+- `cityscapes_c`: `val_fog` is one corruption at all five severities, `val_fog_3` at one. Nobody publishes these images:
+  they are looked for as `Cityscapes-C/fog/3/val/CITY/*_leftImg8bit.png`, one for each image of Cityscapes' val split.
+"""
+
+MAPPED = """\
+BDD100K, ACDC and UrbanSyn store the numbers of the 19 classes. Other labels are mapped onto them by name, class by class,
+as the table says; what it does not list is ignored. For Mapillary Vistas 1.2 that is the matching published with Rein
+(arXiv 2312.04265); for 2.0 none is published, and the one of 1.2 is carried over to the finer names. `mapillary_own` and
+`mapillary_v2_own` keep the classes that Mapillary evaluates. SYNTHIA has no terrain, truck or train in its images.
+"""
+
+
 class RecordingParser(Parser):
     """A verb's parser that keeps its arguments for the page."""
 
@@ -80,7 +108,7 @@ class RecordingParser(Parser):
 
 def pages() -> dict[str, str]:
     """Return the generated pages by their file name below ``docs/reference``."""
-    return {"command-line.md": _command_line(), "recipe.md": _recipe()}
+    return {"command-line.md": _command_line(), "recipe.md": _recipe(), "data-sets.md": _data_sets()}
 
 
 def _command_line() -> str:
@@ -124,6 +152,39 @@ def _recipe() -> str:
     for section, rows in sections.items():
         parts += [f"## {section}\n", "| key | default | meaning |\n|---|---|---|", *rows, ""]
     return "\n".join(parts)
+
+
+def _data_sets() -> str:
+    parts = ["# Data sets\n", NOTE, DATA_SETS]
+    parts.append("| `data.name` | what | tasks | classes | splits | licence |\n|---|---|---|---|---|---|")
+    parts += [
+        f"| `{name}` | {info.title} | {', '.join(tasks_of(name))} | {info.num_classes or 'yours'} "
+        f"| {', '.join(info.splits)} | {_cell(info.licence)} |"
+        for name, info in DATASETS.items()
+    ]
+    parts += ["\n## Files\n", "| `data.name` | files | from |\n|---|---|---|"]
+    parts += [
+        f"| `{name}` | {_files(DATASETS[name].files)} | {_cell(DATASETS[name].homepage)} |" for name in SPECS
+    ]
+    parts += ["\n## Parts of splits\n", PARTS, "## Classes mapped onto those of Cityscapes\n", MAPPED]
+    sources = ("mapillary_v1.2", "mapillary_v2.0", "synthia")
+    parts.append("| Cityscapes | Mapillary Vistas 1.2 | Mapillary Vistas 2.0 | SYNTHIA |\n|---|---|---|---|")
+    for class_id, target in enumerate(read_label_map("cityscapes").label_space.names):
+        cells = [_cell(", ".join(_counting_as(class_id, classes))) for classes in sources]
+        parts.append(f"| {target} | {' | '.join(cells)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _counting_as(class_id: int, classes: str) -> list[str]:
+    """Return the names in a class file that count as one class of Cityscapes."""
+    ids = read_label_map(classes, onto="cityscapes").raw_to_id
+    rows = yaml.safe_load((CLASSES_FOLDER / f"{classes}.yaml").read_text(encoding="utf-8"))["classes"]
+    return [row["name"] for row in rows if ids[row["id"]] == class_id]
+
+
+def _files(names: tuple[str, ...]) -> str:
+    shown = names if len(names) <= 4 else (names[0], "...", names[-1])
+    return ", ".join(name if name == "..." else f"`{name}`" for name in shown)
 
 
 def _cell(text: str) -> str:

@@ -191,7 +191,7 @@ def test_recipe_keys__named_in_the_text_exist(page: Path) -> None:
     assert [name for name in named if name not in known | files] == []
 
 
-@pytest.mark.parametrize("name", ["command-line.md", "recipe.md"])
+@pytest.mark.parametrize("name", ["command-line.md", "recipe.md", "data-sets.md"])
 def test_generated_pages__are_up_to_date(name: str) -> None:
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     assert spec is not None

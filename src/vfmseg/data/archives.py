@@ -233,6 +233,10 @@ def _open_archive(path: Path) -> ZipSource | TarSource:
     if head and tarfile.is_tarfile(path):
         return TarSource(window, str(path), path)
     looks = f"it starts with {head[:8]!r}" if head else "it is empty"
+    if head.startswith(b"Rar!"):
+        raise ArchiveError(
+            f"{path} is a RAR archive, which cannot be read in place. Unpack it (`unrar x`) and give the folder."
+        )
     if head.lstrip()[:1] == b"<":
         looks = "it looks like a web page, which servers send instead of a file that needs a login"
     raise ArchiveError(f"{path} is neither a zip nor a tar file: {looks}. Fetch it again.")

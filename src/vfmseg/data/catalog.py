@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from vfmseg.data.scene_style import CLASSES
-from vfmseg.data.sets import ade20k, cityscapes, coco, folder, gta5, pascal_voc
+from vfmseg.data.sets import (
+    acdc,
+    ade20k,
+    bdd100k,
+    cityscapes,
+    cityscapes_c,
+    coco,
+    folder,
+    gta5,
+    mapillary,
+    pascal_voc,
+    synthia,
+    urbansyn,
+)
 from vfmseg.data.spec import DatasetSpec
 from vfmseg.errors import DataError, nearest
 
@@ -31,7 +44,20 @@ SCENES_NAME: Final = "scenes"
 """Written by ``scenes.py`` in the layout of a folder data set, and read as one."""
 
 SPECS: Final[dict[str, DatasetSpec]] = {
-    spec.name: spec for spec in (ade20k.SPEC, pascal_voc.SPEC, cityscapes.SPEC, gta5.SPEC, coco.SPEC)
+    spec.name: spec
+    for spec in (
+        ade20k.SPEC,
+        pascal_voc.SPEC,
+        cityscapes.SPEC,
+        gta5.SPEC,
+        coco.SPEC,
+        bdd100k.SPEC,
+        *mapillary.SPECS,
+        acdc.SPEC,
+        synthia.SPEC,
+        urbansyn.SPEC,
+        cityscapes_c.SPEC,
+    )
 }
 """Data sets with a layout of their own."""
 

@@ -153,7 +153,7 @@ class SegmentationDataset(Dataset[Sample]):
 
     def read_raw_label(self, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Return a label at its own size, (H, W) raw values or (H, W, 3) colours."""
-        return decode_label(self.read_label_bytes(index), self.label_path(index))
+        return decode_label(self.read_label_bytes(index), self.label_path(index), self.label_map.channel)
 
     def read_raw(self, index: int) -> RawSample:
         """Return image and label at one size, the label with its raw values.

@@ -95,7 +95,7 @@ def observe(dataset: SegmentationDataset, index: int) -> Observation:
     is_jpeg = label_data.startswith(_JPEG)
     if not label_problem and not is_jpeg:
         try:
-            label = decode_label(label_data, "it")
+            label = decode_label(label_data, "it", dataset.label_map.channel)
         except LabelError as error:
             label_problem = str(error)
     decode_s = time.thread_time() - started_s

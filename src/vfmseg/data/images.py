@@ -74,8 +74,16 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     return _decode_with_pillow(data, name) if pixels is None else pixels
 
 
-def decode_label(data: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def decode_label(
+    data: bytes, name: str, channel: int | None = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode a label into the values stored in the file: palette indices are indices, grey levels are values.
+
+    Args:
+        data: the file.
+        name: what messages call it.
+        channel: of a PNG with several channels, of 8 or 16 bits, the one that holds the values (0: red); None
+            where labels have one channel, or colours.
 
     Returns:
         (H, W) uint8 or uint16; (H, W, 3) uint8 where the label is stored as RGB.
@@ -88,6 +96,8 @@ def decode_label(data: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint1
             f"{name} is a JPEG. JPEG changes values, so a label stored in it is lost at every border. "
             "Export the labels as PNG."
         )
+    if channel is not None:
+        return _decode_channel(data, name, channel)
     try:
         with Image.open(io.BytesIO(data)) as image:
             frames = getattr(image, "n_frames", 1)
@@ -145,6 +155,25 @@ def apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def _decode_channel(data: bytes, name: str, channel: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode one channel of a PNG by OpenCV: Pillow reads three channels of 16 bits as 8 bits."""
+    is_whole_png = data.startswith(_PNG) and b"IEND" in data[-_TAIL:] and 0 not in _png_size(data)
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if is_whole_png else None
+    except cv2.error:  # more pixels than OpenCV allows
+        values = None
+    if values is None:
+        why = "it is damaged or cut short" if data.startswith(_PNG) else "it is no PNG"
+        raise LabelError(f"{name} cannot be decoded as a label: {why}. Fetch it again.")
+    if values.ndim != 3:
+        raise LabelError(
+            f"{name} has one channel; as released, labels of this data set have three, the classes in number "
+            f"{channel + 1}. Use the released files, not converted ones."
+        )
+    ids = np.ascontiguousarray(values[..., 2 - channel])  # OpenCV gives blue, green, red
+    return ids.astype(np.uint8 if ids.dtype == np.uint8 else np.uint16, copy=False)
 
 
 def _decode_with_opencv(data: bytes) -> NDArray[np.uint8] | None:

@@ -39,16 +39,16 @@ class SplitPlan:
     @property
     def fingerprint(self) -> str:
         """Title, sources, folders, suffixes and list of the split."""
-        sets = [(s.folder, s.suffix) for s in (self.split.images, self.split.labels)]
+        sets = [(s.folders, s.prefix, s.suffix, s.subfolders) for s in (self.split.images, self.split.labels)]
         paths = [(source.title, str(source.path.resolve())) for source in self.sources]
         facts = [self.title, sets, self.split.list_file, paths, self.image_sources, self.label_sources]
         return json.dumps([*facts, self.missing])
 
     def under(self, source: int) -> Sequence[str]:
         """Return the folders of a source that matter."""
-        folders = [self.split.images.folder] if source in self.image_sources else []
+        folders = _places(self.split.images) if source in self.image_sources else []
         if source in self.label_sources:
-            folders.append(self.split.labels.folder)
+            folders += _places(self.split.labels)
         if self.split.list_file:
             folders.append(self.split.list_file.rpartition("/")[0])
         return folders
@@ -57,6 +57,10 @@ class SplitPlan:
         """Find image and label of every sample: same folder, same name before the suffix."""
         images = self._find(self.split.images, self.image_sources, listings)
         labels = self._find(self.split.labels, self.label_sources, listings)
+        if self.split.shares_labels:
+            labels = {
+                f"{one}/{key}": ref for one in self.split.images.subfolders for key, ref in labels.items()
+            }
         unpaired: list[Unpaired] = []
         lists: list[Ref] = []
         if self.split.list_file:
@@ -84,26 +88,31 @@ class SplitPlan:
         )
 
     def _find(self, files: FileSet, sources: Sequence[int], listings: Sequence[Listing]) -> dict[str, Ref]:
-        prefix = f"{files.folder}/"
         found: dict[str, Ref] = {}
         for source in sources:
-            before = len(found)
-            for line, name in enumerate(listings[source].names):
-                if name.startswith(prefix) and name.endswith(files.suffix) and not is_hidden(name):
-                    key = name[len(prefix) : -len(files.suffix)]
-                    if key in found and found[key].source != source:
-                        other = self.sources[found[key].source].title
-                        raise DataError(
-                            f"{name} is in both {other} and {self.sources[source].title}. Remove one."
-                        )
-                    found[key] = Ref(source, line)
-            if len(found) == before:
-                raise ArchiveError(
-                    f"{self.sources[source].title} is not what {self.title} needs: expected files "
-                    f"{prefix}*{files.suffix}, but {_found_instead(listings[source].names, prefix)}. "
-                    f"They come in {_downloads((files,))}."
-                )
+            names = listings[source].names
+            lines = next((some for folder in files.folders if (some := _lines(names, folder, files))), {})
+            if not lines:
+                raise self._not_in(source, names, files, "")
+            for key, line in lines.items():
+                if key in found and found[key].source != source:
+                    other = self.sources[found[key].source].title
+                    raise DataError(
+                        f"{names[line]} is in both {other} and {self.sources[source].title}. Remove one."
+                    )
+                found[key] = Ref(source, line)
+        for one in files.subfolders:
+            if not any(key.startswith(f"{one}/") for key in found):
+                raise self._not_in(sources[0], listings[sources[0]].names, files, f"{one}/")
         return found
+
+    def _not_in(self, source: int, names: Sequence[str], files: FileSet, inside: str) -> ArchiveError:
+        folder = f"{files.folder}/{inside}"
+        return ArchiveError(
+            f"{self.sources[source].title} is not what {self.title} needs: expected files "
+            f"{folder}{files.prefix}*{files.suffix}, but {_found_instead(names, folder)}. "
+            f"They come in {_downloads((files,))}."
+        )
 
     def _list_file(self, listings: Sequence[Listing]) -> Ref:
         for source, listing in enumerate(listings):
@@ -167,17 +176,17 @@ def plan_split(spec: DatasetSpec, path: str | Path, split: str, *, allow_missing
 
 def _find_parts(root: Path, files: FileSet) -> list[Path | None]:
     """Return where each part is to be read from, None where it is not there."""
-    unpacked = _unpacked_root(root, files.folder)
-    return [_find_part(root, part, files.folder) or unpacked for part in files.archives]
+    unpacked = next((at for folder in files.folders if (at := _unpacked_root(root, folder))), None)
+    return [_find_part(root, part, files.folders) or unpacked for part in files.archives]
 
 
-def _find_part(root: Path, names: Sequence[str], folder: str) -> Path | None:
+def _find_part(root: Path, names: Sequence[str], folders: Sequence[str]) -> Path | None:
     if root.is_file():
         return root
     for name in names:
         if (root / name).is_file():
             return root / name
-        if (root / Path(name).stem / folder).is_dir():
+        if any((root / Path(name).stem / folder).is_dir() for folder in folders):
             return root / Path(name).stem
     return None
 
@@ -191,6 +200,25 @@ def _unpacked_root(root: Path, folder: str) -> Path | None:
         if given.parts[-depth:] == wanted[:depth] and (given.parents[depth - 1] / folder).is_dir():
             return given.parents[depth - 1]
     return None
+
+
+def _places(files: FileSet) -> list[str]:
+    """Return the folders to be listed."""
+    inside = files.subfolders or ("",)
+    return [f"{folder}/{one}".rstrip("/") for folder in files.folders for one in inside]
+
+
+def _lines(names: Sequence[str], folder: str, files: FileSet) -> dict[str, int]:
+    """Return the files of a folder: what an image and its label share of their paths -> line of the listing."""
+    start, inside = f"{folder}/", tuple(f"{one}/" for one in files.subfolders) or ("",)
+    found: dict[str, int] = {}
+    for line, name in enumerate(names):
+        if name.startswith(start) and name.endswith(files.suffix) and not is_hidden(name):
+            key = name[len(start) : -len(files.suffix)]
+            above, slash, stem = key.rpartition("/")
+            if key.startswith(inside) and stem.startswith(files.prefix):
+                found[f"{above}{slash}{stem.removeprefix(files.prefix)}"] = line
+    return found
 
 
 def _found_instead(names: Sequence[str], prefix: str) -> str:

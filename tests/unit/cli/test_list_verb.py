@@ -63,6 +63,10 @@ def test_list__datasets_say_which_tasks_they_serve(capsys: pytest.CaptureFixture
         "cityscapes": every,
         "gta5": "semantic",
         "coco": "panoptic, instance",
+        **dict.fromkeys(
+            ["bdd100k", "mapillary", "mapillary_v2", "mapillary_own", "mapillary_v2_own", "acdc"], "semantic"
+        ),
+        **dict.fromkeys(["synthia", "urbansyn", "cityscapes_c"], "semantic"),
         "folder": every,
         "scenes": every,
     }

@@ -78,7 +78,7 @@ def test_split__unknown_one():
 
 def test_check_name__unknown_one():
     check_name("ade20k")
-    with raises(DataError, "There is no data set 'cityscape'", "Did you mean cityscapes?"):
+    with raises(DataError, "There is no data set 'cityscape'", "Did you mean cityscapes"):
         check_name("cityscape")
 
 

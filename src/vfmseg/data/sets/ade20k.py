@@ -34,7 +34,7 @@ SPEC = DatasetSpec(
     title="ADE20K",
     num_classes=150,
     splits={"train": _split("training"), "val": _split("validation")},
-    licence="images: research and education only; annotations: BSD-3-Clause",
+    licence="images: research, education; annotations: BSD-3-Clause",
     homepage="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
     segments={"panoptic": _SEGMENTS, "instance": _SEGMENTS},
 )
