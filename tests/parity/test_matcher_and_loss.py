@@ -30,7 +30,10 @@ recorded = pytest.mark.parametrize(("name", "case"), RECORDED)
 
 
 def read(name: str, case: str) -> dict[str, Tensor]:
-    tensors = load_file(GOLDENS / f"matcher_and_loss_{name}.safetensors")
+    return part(load_file(GOLDENS / f"matcher_and_loss_{name}.safetensors"), case)
+
+
+def part(tensors: dict[str, Tensor], case: str) -> dict[str, Tensor]:
     return {k.removeprefix(f"{case}/"): v for k, v in tensors.items() if k.startswith(f"{case}/")}
 
 
@@ -127,6 +130,52 @@ def test_losses_and_gradients__published(name: str, case: str) -> None:
     close = {"rtol": 1e-3, "atol": 1e-6}
     torch.testing.assert_close(prediction.mask_logits.grad, golden["grad_mask_logits"], **close)
     torch.testing.assert_close(prediction.class_logits.grad, golden["grad_class_logits"], **close)
+
+
+@pytest.mark.parametrize("case", ["two", "one_empty", "all_empty"])
+def test_losses_and_gradients__of_the_rein_recipe(case: str) -> None:
+    """mmdet's loss of two layers, the earlier called d0, pooled over the batch; its values hold their weights.
+
+    Its epsilon of float32 in denominators is below the tolerance.
+    """
+    golden = load_file(GOLDENS / "rein_mask2former_loss.safetensors")
+    targets = []
+    for image in range(2):
+        label_map, present = golden[f"gt/{image}"], golden[f"{case}/target_labels/{image}"]
+        label_map = label_map if len(present) else torch.full_like(label_map, 255)
+        assert label_map[label_map < 255].unique().tolist() == present.tolist()
+        targets.append(Targets(label_map))
+    output = tuple(
+        MaskLogits(
+            golden[f"{case}/mask_logits/{layer}"].requires_grad_(),
+            golden[f"{case}/class_logits/{layer}"].requires_grad_(),
+        )
+        for layer in range(2)
+    )
+    draws = iter([golden[key] for key in sorted(golden) if key.startswith(f"{case}/rand/")])
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        if shape[0] == 0:  # nothing to draw for, and nothing was recorded
+            return torch.empty(shape)
+        numbers = next(draws)
+        assert numbers.shape == shape
+        return numbers
+
+    settings = MaskLossSettings(num_points=96, count_empty_images=True)
+    loss, parts = MaskCriterion(settings, num_classes=CLASSES, average="batch", draw=draw)(
+        output, tuple(targets)
+    )
+    loss.backward()
+    assert next(draws, None) is None
+    for ours, theirs in (("layer0_", "d0."), ("", "")):
+        for kind, name, weight in (("mask", "mask", 5), ("dice", "dice", 5), ("class", "cls", 2)):
+            expected = golden[f"{case}/loss/{theirs}loss_{name}"].squeeze()
+            torch.testing.assert_close(parts[f"{ours}loss_{kind}"] * weight, expected, rtol=1e-5, atol=1e-5)
+    for layer, said in enumerate(output):
+        for found, name in ((said.mask_logits, "mask"), (said.class_logits, "class")):
+            expected = golden[f"{case}/grad_{name}_logits/{layer}"]
+            gradient = torch.zeros_like(expected) if found.grad is None else found.grad
+            torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_loss__equals_transformers_from_the_same_seed() -> None:

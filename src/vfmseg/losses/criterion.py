@@ -266,6 +266,8 @@ class MaskCriterion:
         per_image = torch.tensor(counts, dtype=torch.float32, device=image.device)  # B
         if self.average == "image":
             return (1 / (per_image.clamp(min=1) * len(counts)))[image]
+        if self.settings.count_empty_images:
+            per_image = per_image.clamp(min=1)
         # Published code takes one mask a process at least; here fewer are exact, too, and only none at all is 1.
         return (1 / _at_least_something(_mean_over_processes(per_image.sum()))).expand(image.shape)
 

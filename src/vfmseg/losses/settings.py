@@ -39,6 +39,10 @@ class MaskLossSettings:
     importance_ratio: float = 0.75
     """Share of the points taken from the most uncertain candidates; the others are uniform."""
 
+    count_empty_images: bool = False
+    """Where masks are averaged over the batch, an image without segments counts as if it had one, which lowers the mask
+    losses of the others (mmdet's Mask2Former, and so Rein's)."""
+
     @property
     def num_candidates(self) -> int:
         """Candidates drawn per mask."""

@@ -113,6 +113,19 @@ def test_mask_criterion__parts_add_up_to_the_loss() -> None:
     assert not any(part.requires_grad for part in parts.values())
 
 
+def test_mask_criterion__an_image_without_segments_counts_as_one_where_asked() -> None:
+    masks, classes, targets = batch()  # 3, 5, 0 and 1 segments
+
+    def parts(count: bool) -> dict[str, Tensor]:
+        settings = MaskLossSettings(num_points=48, count_empty_images=count)
+        made = MaskCriterion(settings, num_classes=CLASSES, average="batch", draw=fixed_points)
+        return made(output(masks, classes), targets)[1]
+
+    for name in ("loss_mask", "loss_dice"):
+        torch.testing.assert_close(parts(True)[name], parts(False)[name] * 9 / 10)
+    assert parts(True)["loss_class"] == parts(False)["loss_class"]
+
+
 @pytest.mark.parametrize("average", ["image", "batch"])
 def test_mask_criterion__layers_at_once_equal_layers_alone(
     average: str, monkeypatch: pytest.MonkeyPatch
