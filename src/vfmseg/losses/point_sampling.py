@@ -76,12 +76,13 @@ def pair_maps(layer: MaskLogits | MaskFactors, queries: Tensor, counts: Sequence
         queries: (n,) int64, those of the first image first.
         counts: B numbers of pairs, together n.
     """
-    of_images = queries.split(list(counts))
     if isinstance(layer, MaskLogits):
-        return torch.cat([layer.mask_logits[image, chosen] for image, chosen in enumerate(of_images)]).float()
+        # one index for all images: the backward pass of each fills a gradient of the size of all masks
+        images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        return layer.mask_logits[images.to(queries.device), queries].float()
     # All images in one product, cell by cell as the features lie in memory, so that their gradient comes in one piece
     # that lies like them. Images with fewer pairs than others are filled up with query 0, whose maps are dropped.
-    chosen = pad_sequence(list(of_images), batch_first=True)  # B n'
+    chosen = pad_sequence(list(queries.split(list(counts))), batch_first=True)  # B n'
     embeddings = layer.embeddings.gather(
         1, chosen[..., None].expand(-1, -1, layer.embeddings.shape[2])
     )  # B n' C
