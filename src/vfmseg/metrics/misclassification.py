@@ -34,7 +34,7 @@ class MisclassificationScores:
     def row(self, prefix: str = "val") -> dict[str, float | None]:
         """Return one flat row with numbers and what they may be off by; None where there is nothing to score.
 
-        ``{"val/misclassification_auroc": 0.91, "val/misclassification_auroc_error": 2e-5, ...}``
+        ``{"val/misclassification_auroc": 0.91, "val/misclassification_auroc_bound": 2e-5, ...}``
         """
         row: dict[str, float | None] = {}
         for key in ("auroc", "fpr95", "aupr_success", "aupr_error"):

@@ -33,7 +33,7 @@ class OutOfDistributionScores:
     def row(self, prefix: str = "val") -> dict[str, float | None]:
         """Return one flat row with numbers and what they may be off by.
 
-        ``{"val/ood_auroc": 0.97, "val/ood_auroc_error": 1e-5, ...}``
+        ``{"val/ood_auroc": 0.97, "val/ood_auroc_bound": 1e-5, ...}``
         """
         row: dict[str, float | None] = {}
         for key in ("auroc", "auprc", "fpr95"):

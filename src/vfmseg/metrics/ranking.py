@@ -34,10 +34,10 @@ class Bounded:
         return max(self.upper - self.value, self.value - self.lower)
 
     def row(self, key: str) -> dict[str, float | None]:
-        """Return ``{key: value, key_error: error}``, None for NaN."""
+        """Return ``{key: value, key_bound: error}``, None for NaN."""
         if np.isnan(self.value):
-            return {key: None, f"{key}_error": None}
-        return {key: self.value, f"{key}_error": self.error}
+            return {key: None, f"{key}_bound": None}
+        return {key: self.value, f"{key}_bound": self.error}
 
 
 UNDEFINED = Bounded(float("nan"), float("nan"), float("nan"))

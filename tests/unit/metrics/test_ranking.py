@@ -109,7 +109,7 @@ def test_numbers__of_one_kind_only():
         assert np.isnan(number(none, some, are_values=False).upper)
     assert average_precision(some, none, are_values=False).value == 1
     assert average_precision(some, none, are_values=False).error == 0
-    assert average_precision(none, some, are_values=True).row("k") == {"k": None, "k_error": None}
+    assert average_precision(none, some, are_values=True).row("k") == {"k": None, "k_bound": None}
 
 
 def test_numbers__of_more_pixels_than_a_product_of_int64_holds():

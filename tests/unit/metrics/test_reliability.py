@@ -135,12 +135,12 @@ def test_scores__in_bins_are_within_their_bounds_of_the_exact_ones(scale, power)
         ood.update(confidence, id_map == 4, void_pixels(id_map))
         rows.append(right.scores().row() | ood.scores().row("val"))
     binned, exact = rows
-    keys = [key for key in exact if not key.endswith("_error") or f"{key}_error" in exact]
+    keys = [key for key in exact if f"{key}_bound" in exact]
     assert len(keys) == 7
     for key in keys:
-        assert exact[f"{key}_error"] == 0
-        assert abs(binned[key] - exact[key]) <= binned[f"{key}_error"] + 1e-12
-        assert binned[f"{key}_error"] < 0.02
+        assert exact[f"{key}_bound"] == 0
+        assert abs(binned[key] - exact[key]) <= binned[f"{key}_bound"] + 1e-12
+        assert binned[f"{key}_bound"] < 0.02
 
 
 def test_misclassification__all_right():
@@ -151,7 +151,7 @@ def test_misclassification__all_right():
     assert all(np.isnan(number.value) for number in (found.auroc, found.fpr95, found.aupr_error))
     row = found.row("day")
     assert row["day/misclassification_aupr_success"] == 1
-    assert row["day/misclassification_auroc"] is row["day/misclassification_auroc_error"] is None
+    assert row["day/misclassification_auroc"] is row["day/misclassification_auroc_bound"] is None
 
 
 @pytest.mark.parametrize("metric", METRICS)
