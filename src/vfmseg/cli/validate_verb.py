@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vfmseg.cli.recipe_options import add_recipe_options, parse, read
 
@@ -35,6 +35,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="score it on this data instead: any number of times, each with a name of your choice; in place of a "
         "path, {keys of the recipe's data, and split}, such as 'night={name: acdc, path: DIR}'",
     )
+    parser.add_argument(
+        "--corruptions",
+        metavar="KIND[:SEVERITY],...",
+        help="score it under corruptions of the images, too, made on the fly: these, or `all` 15 kinds at 5 severities",
+    )
     parser.add_argument("--out", metavar="DIR", help="write result.json and validation.json there")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     add_recipe_options(parser, required=False)
@@ -59,6 +64,12 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
 
         loaded = recipe_of(checkpoint, found, notes=notes)
 
+    if options.target and options.corruptions:
+        raise RecipeError(
+            "Give --target or --corruptions; for corruptions of other data, set --data.path, too."
+        )
+    if options.corruptions:
+        return _run_corruptions(checkpoint, loaded, options)
     if options.target:
         return _run_targets(checkpoint, loaded, options)
 
@@ -88,6 +99,38 @@ def _run_targets(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namesp
     if rank_zero_only.rank == 0:
         print(json.dumps(done.result, indent=2) if options.json else _targets_table(done))
     return 0
+
+
+def _run_corruptions(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace) -> int:
+    from vfmseg.runs.corruptions import parse_corruptions, validate_corruptions
+
+    chosen = parse_corruptions(options.corruptions)
+    result = validate_corruptions(checkpoint, chosen, loaded, out=options.out, split=options.split)
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        print(json.dumps(result, indent=2) if options.json else _corruptions_table(result))
+    return 0
+
+
+def _corruptions_table(result: dict[str, Any]) -> str:
+    """Return kinds below each other, severities beside each other, and what they come to."""
+    scores: dict[str, dict[str, float | None]] = result["corruptions"]
+    severities = sorted({severity for of_kind in scores.values() for severity in of_kind})
+    width = max(map(len, (*scores, "corruption")))
+    lines = [f"{'corruption':{width}}  " + "  ".join(f"{severity:>6}" for severity in severities)]
+    for kind, of_kind in scores.items():
+        lines.append(f"{kind:{width}}  " + "  ".join(f"{_percent(of_kind.get(s)):>6}" for s in severities))
+    lines.append(
+        f"{result['headline']} in %; without corruption {_percent(result['clean'])}, mean under corruption "
+        f"{_percent(result['mean'])}, which is {_percent(result['relative'])} % of it"
+    )
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return _cell(float("nan") if value is None else value)
 
 
 def _targets_table(done: TargetsRun) -> str:

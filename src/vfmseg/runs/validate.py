@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.frozen_weights import completed
@@ -24,7 +25,7 @@ from vfmseg.runs.assemble import (
 )
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import RECIPE_FILE, make_writable, write_json
-from vfmseg.runs.machine import build_trainer, memory_given_back, settle_machine
+from vfmseg.runs.machine import Machine, build_trainer, memory_given_back, settle_machine
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
 from vfmseg.runs.resume import differences
@@ -32,6 +33,7 @@ from vfmseg.runs.start_weights import build_published, is_published, refuse_with
 from vfmseg.tasks.base import Scores
 from vfmseg.training.callbacks.pictures import write_validation
 from vfmseg.training.callbacks.stopping import signals_given_back
+from vfmseg.training.corrupted import Corrupted, Corruption
 from vfmseg.types import LabelSpace
 
 
@@ -77,6 +79,37 @@ def validate(
         ResourceError: ``out`` cannot be written.
         VfmsegError: whatever else is wrong.
     """
+    return score(prepare(checkpoint, recipe, out=out, split=split, say=say, **overrides), out=out)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model and data that have been found to fit."""
+
+    file: Path
+    """Of the checkpoint."""
+    header: CheckpointHeader | None
+    """None for a published file."""
+    chosen: Recipe
+    """Whose data and machine are used."""
+    own: Recipe
+    """What the model is of."""
+    machine: Machine
+    val: SegmentationDataset
+    split: str
+    segmenter: Segmenter
+
+
+def prepare(
+    checkpoint: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe | LoadedRecipe | None = None,
+    *,
+    out: str | Path | None,
+    split: str,
+    say: Say,
+    **overrides: Any,
+) -> Prepared:
+    """Open data and load a model for :func:`score`, all that can go wrong first; see :func:`validate`."""
     if out is not None and (Path(out) / RECIPE_FILE).exists():
         raise RecipeError(
             f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
@@ -106,18 +139,30 @@ def validate(
     step = "published" if header is None else f"step {header.step}"
     say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
     segmenter = restore(file) if header is not None else build_published(own, val.label_space, file, say)
-    module = build_module(own, segmenter, build_criterion(own, val, say), val.label_space)
-    trainer = build_trainer(chosen, machine, callbacks=[], loggers=[])
-    trainer.validate(module, datamodule=build_data(chosen, None, val), verbose=False)
+    return Prepared(file, header, chosen, own, machine, val, split, segmenter)
+
+
+def score(
+    prepared: Prepared, *, corruption: Corruption | None = None, out: str | Path | None = None
+) -> ValidationRun:
+    """Score a prepared model, under a corruption where one is given; write ``out`` as :func:`validate` does."""
+    header, chosen, own, val = prepared.header, prepared.chosen, prepared.own, prepared.val
+    criterion = build_criterion(own, val, lambda _: None)
+    module = build_module(own, prepared.segmenter, criterion, val.label_space)
+    trainer = build_trainer(chosen, prepared.machine, callbacks=[], loggers=[])
+    data = build_data(chosen, None, val)
+    if corruption is not None:
+        data.val = Corrupted(data.val, corruption, chosen.seed)
+    trainer.validate(module, datamodule=data, verbose=False)
     found = module.validation
     assert found is not None
     baseline = module.task.baseline(found.scores)
     result = {
-        "checkpoint": str(file),
+        "checkpoint": str(prepared.file),
         "task": own.task,
         "step": None if header is None else header.step,
         "data": chosen.data.name,
-        "split": split,
+        "split": prepared.split,
         "images": len(val),
         **found.scores.row("val"),
         **baseline,

@@ -1,0 +1,87 @@
+"""A checkpoint and data in, how it fares on that data in snow, noise, blur ...: corruptions made on the fly.
+
+Summed up as in arXiv 1907.07484: the mean over kinds and severities, and its share of the score without corruption.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from vfmseg.errors import RecipeError
+from vfmseg.runs.assemble import Say
+from vfmseg.runs.fit import say_on_stderr
+from vfmseg.runs.folder import write_json
+from vfmseg.runs.recipe import LoadedRecipe
+from vfmseg.runs.validate import prepare, score
+from vfmseg.tasks.catalog import build_task
+from vfmseg.training.corrupted import Corruption
+from vfmseg.transforms.corruptions import CORRUPTIONS, SEVERITIES
+
+
+def parse_corruptions(text: str) -> list[Corruption]:
+    """Read ``all``, or ``KIND`` (all severities) and ``KIND:SEVERITY`` with commas between.
+
+    Raises:
+        RecipeError: an unknown kind or severity.
+    """
+    found = []
+    for word in CORRUPTIONS if text == "all" else text.replace(" ", "").split(","):
+        kind, colon, severity = word.partition(":")
+        if colon and not severity.isdecimal():
+            raise RecipeError(
+                f"--corruptions {word}: write all, or KIND or KIND:SEVERITY with commas between, such as fog,snow:3."
+            )
+        found += [Corruption(kind, level) for level in ([int(severity)] if colon else SEVERITIES)]
+    return list(dict.fromkeys(found))
+
+
+def validate_corruptions(
+    checkpoint: str | Path,
+    corruptions: Sequence[Corruption],
+    recipe: LoadedRecipe | None = None,
+    *,
+    out: str | Path | None = None,
+    split: str = "val",
+    say: Say = say_on_stderr,
+) -> dict[str, Any]:
+    """Score a checkpoint on data as it is and under each corruption.
+
+    Args:
+        checkpoint: as of :func:`vfmseg.runs.validate.validate`.
+        corruptions: what is done to the images.
+        recipe: whose data is used; by default the checkpoint's own.
+        out: where to write ``corruptions.json``; nothing is written without it.
+        split: of the data.
+        say: where messages go.
+
+    Returns:
+        ``headline``; ``clean``, the score without corruption; ``corruptions``: kind -> severity -> score; ``mean`` over
+        them; ``relative``, the mean's share of ``clean``. Scores are None where there is nothing to score.
+    """
+    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say)
+    headline = build_task(prepared.own.task).headline
+    clean: float | None = score(prepared).result[headline]
+    scores: dict[str, dict[str, float | None]] = {}
+    for number, corruption in enumerate(corruptions, start=1):
+        done = score(prepared, corruption=corruption)
+        scores.setdefault(corruption.kind, {})[str(corruption.severity)] = done.result[headline]
+        say(
+            f"{number}/{len(corruptions)} {corruption.kind} {corruption.severity}: {headline} {done.result[headline]}"
+        )
+    known = [value for of_kind in scores.values() for value in of_kind.values() if value is not None]
+    mean = statistics.fmean(known) if known else None
+    result = {
+        "headline": headline,
+        "clean": clean,
+        "corruptions": scores,
+        "mean": mean,
+        "relative": mean / clean if mean is not None and clean else None,
+    }
+    if out is not None and rank_zero_only.rank == 0:
+        write_json(Path(out) / "corruptions.json", result)
+    return result
