@@ -63,7 +63,7 @@ def glass_blur(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels
             part = np.s_[start // spacing :: spacing, start % spacing :: spacing]
             packed[part] = pixels[partners[part]]
     moved = cv2.cvtColor(packed[..., None].view(np.uint8), cv2.COLOR_RGBA2RGB)
-    return cv2.GaussianBlur(moved, (0, 0), sigma)
+    return np.asarray(cv2.GaussianBlur(moved, (0, 0), sigma), np.uint8)
 
 
 def motion_blur(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:

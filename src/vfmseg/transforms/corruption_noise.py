@@ -68,7 +68,7 @@ def _poisson(photons: float) -> Distribution:
 
 def _impulse(share: float) -> Distribution:
     before, after = np.ogrid[:256, :256]
-    return share / 2 + (1 - share) * (after >= before)
+    return np.asarray(share / 2 + (1 - share) * (after >= before), np.float64)
 
 
 @lru_cache(maxsize=3)
