@@ -1,7 +1,6 @@
 """The full Mask2Former's parts against the published Rein head's numbers, and against transformers."""
 
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vfmseg.interop.rein import our_names
 from vfmseg.models.decoders.deformable_attention import DeformableAttention
 from vfmseg.models.decoders.full_mask2former import FullMask2FormerDecoder
 from vfmseg.models.decoders.masked_attention import blocked_positions
@@ -20,48 +20,13 @@ from vfmseg.types import MaskLogits
 GOLDENS = Path(__file__).parents[1] / "goldens"
 NUM_BLOCKS, NUM_LEVELS = 4, 3
 
-# mmdet's names, ours
-NAMES = (
-    (r"pixel_decoder\.input_convs\.(\d)\.conv\.(.+)", r"neck.input_projections.\1.0.\2"),
-    (r"pixel_decoder\.input_convs\.(\d)\.gn\.(.+)", r"neck.input_projections.\1.1.\2"),
-    (r"pixel_decoder\.level_encoding\.weight", r"neck.level_embedding"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.self_attn\.(.+)", r"neck.layers.\1.attention.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"neck.layers.\1.feedforward.0.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"neck.layers.\1.feedforward.2.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.(.+)", r"neck.layers.\1.attention_norm.\2"),
-    (r"pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.(.+)", r"neck.layers.\1.feedforward_norm.\2"),
-    (r"pixel_decoder\.lateral_convs\.0\.conv\.(.+)", r"neck.lateral.0.\1"),
-    (r"pixel_decoder\.lateral_convs\.0\.gn\.(.+)", r"neck.lateral.1.\1"),
-    (r"pixel_decoder\.output_convs\.0\.conv\.(.+)", r"neck.output.0.\1"),
-    (r"pixel_decoder\.output_convs\.0\.gn\.(.+)", r"neck.output.1.\1"),
-    (r"pixel_decoder\.mask_feature\.(.+)", r"neck.mask_features.\1"),
-    (r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.out_proj\.(.+)",
-     r"transformer.blocks.\1.\2_attention.output.\3"),
-    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.0\.0\.(.+)", r"transformer.blocks.\1.feedforward.0.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.ffn\.layers\.1\.(.+)", r"transformer.blocks.\1.feedforward.2.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.0\.(.+)", r"transformer.blocks.\1.cross_norm.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.1\.(.+)", r"transformer.blocks.\1.self_norm.\2"),
-    (r"transformer_decoder\.layers\.(\d+)\.norms\.2\.(.+)", r"transformer.blocks.\1.feedforward_norm.\2"),
-    (r"transformer_decoder\.post_norm\.(.+)", r"transformer.query_norm.\1"),
-    (r"cls_embed\.(.+)", r"transformer.class_layer.\1"),
-    (r"mask_embed\.(.+)", r"transformer.mask_embedding.\1"),
-    (r"level_embed\.weight", r"transformer.level_embedding"),
-    (r"query_feat\.weight", r"transformer.query_content"),
-    (r"querys2feat\.(.+)", r"query_from_link.\1"),
-)  # fmt: skip
-PACKED = re.compile(r"transformer_decoder\.layers\.(\d+)\.(cross|self)_attn\.attn\.in_proj_(weight|bias)")
-
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if packed := PACKED.fullmatch(name):
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                ours[f"transformer.blocks.{packed[1]}.{packed[2]}_attention.{part}.{packed[3]}"] = piece
-            continue
-        (match,) = ((m, new) for old, new in NAMES if (m := re.fullmatch(old, name)))
-        ours[match[0].expand(match[1])] = tensor
-    return ours
+        names = our_names(f"decode_head.{name}")
+        ours.update(zip(names, tensor.chunk(len(names)), strict=True))
+    return {name.removeprefix("decoder."): tensor for name, tensor in ours.items()}
 
 
 class Given(nn.Module):

@@ -1,12 +1,12 @@
 """Rein's tokens, and a backbone that they refine, against the numbers of the published program."""
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from vfmseg.interop.rein import our_names
 from vfmseg.models.decoders.pyramid import TappedPyramid
 from vfmseg.models.encoders.load import build_encoder
 from vfmseg.models.tuning.catalog import build_tuning
@@ -14,16 +14,6 @@ from vfmseg.models.tuning.rein import ReinTuning
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 
-# the published names, ours
-NAMES = (
-    (r"learnable_tokens_([ab])", r"tokens_\1"),
-    (r"learnable_tokens", r"tokens"),
-    (r"mlp_token2feat\.(.+)", r"token_values.\1"),
-    (r"mlp_delta_f\.(.+)", r"shift.\1"),
-    (r"transform\.(.+)", r"token_queries.\1"),
-    (r"merge\.(.+)", r"merged_queries.\1"),
-    (r"scale", r"scale"),
-)
 VARIANTS = {
     "lora": {"rank": 4},
     "lora_nosoftmax_zero": {"rank": 4, "softmax": False, "zero_start": True},
@@ -39,10 +29,8 @@ def read(name):
 
 
 def our_name(name):
-    for pattern, ours in NAMES:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    raise KeyError(name)
+    (ours,) = our_names(f"backbone.reins.{name}")
+    return ours.removeprefix("tuning.")
 
 
 def tuning_of(golden, **options):

@@ -155,7 +155,9 @@ def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Cri
     if isinstance(recipe.decoder, LinearRecipe):
         return PixelCriterion(class_weights=_class_weights(recipe, train, say), average=average)
     settings = MaskLossSettings(
-        num_points=recipe.training.mask_points, no_object_weight=recipe.training.no_object_weight
+        num_points=recipe.training.mask_points,
+        no_object_weight=recipe.training.no_object_weight,
+        count_empty_images=recipe.training.count_empty_images,
     )
     return MaskCriterion(settings, num_classes=train.label_space.num_classes, average=average)
 
@@ -220,7 +222,10 @@ def build_module(
             poly_power=training.poly_power,
             warmup_steps=warmup,
             encoder_warmup_steps=min(span_in_steps(training.encoder_warmup, steps), steps - 1 - warmup),
+            warmup_start=training.warmup_start,
+            inclusive=training.inclusive_spans,
             total_steps=steps,
+            decay_norms=training.decay_norms,
         ),
         mask_schedule(recipe, num_blocks),
         recipe.seed,

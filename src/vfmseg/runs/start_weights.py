@@ -1,8 +1,9 @@
 """A checkpoint in, of a run of ours or of a published program, a segmenter with its weights out.
 
 Checkpoints of vfmseg say what they are of. Those of tue-mps (the published EoMT and benchmark) hold tensors and no more:
-the recipe must say what model they are of, and the data set what its classes are called. Those of transformers' EoMT
-have their sizes and perhaps the names of classes beside them, but not the task.
+the recipe must say what model they are of, and the data set what its classes are called. Those of Rein
+are the same, and their encoder is elsewhere. Those of transformers' EoMT have their sizes and perhaps the names of
+classes beside them, but not the task.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vfmseg.data.segment_spec import InstanceIds, StuffAndThings
 from vfmseg.data.segments import things_of
 from vfmseg.data.spec import read_label_map
 from vfmseg.errors import CheckpointError, RecipeError
+from vfmseg.interop.rein import from_rein, is_rein, read_rein, said_of_encoder
 from vfmseg.interop.transformers_eomt import from_transformers
 from vfmseg.interop.transformers_folder import (
     first_other_name,
@@ -68,7 +70,8 @@ def build_published(recipe: Recipe, label_space: LabelSpace, file: Path, say: Sa
         CheckpointError, WeightsError: it does not fit.
         RecipeError: it holds differences to weights that the recipe does not have.
     """
-    if not (recipe.delta_weights and is_tue_mps(file)):  # they come from the file
+    own_encoder = is_rein(file) or (recipe.delta_weights and is_tue_mps(file))
+    if not own_encoder:  # it comes from the file
         recipe = dataclasses.replace(recipe, encoder=dataclasses.replace(recipe.encoder, weights="random"))
     segmenter = build_model(recipe, label_space.num_classes)
     _load_published(segmenter, recipe, label_space, file, say, may_start_anew=False)
@@ -76,8 +79,8 @@ def build_published(recipe: Recipe, label_space: LabelSpace, file: Path, say: Sa
 
 
 def is_published(file: Path) -> bool:
-    """Tell a checkpoint of another program that is read: of tue-mps, or of transformers' EoMT."""
-    return is_tue_mps(file) or is_transformers_eomt(file)
+    """Tell a checkpoint of another program that is read: of tue-mps, of Rein, or of transformers' EoMT."""
+    return is_tue_mps(file) or is_rein(file) or is_transformers_eomt(file)
 
 
 def refuse_without_recipe(file: Path) -> None:
@@ -156,6 +159,9 @@ def _read_published(
             saved.names,
             f"of transformers' EoMT{whole}{known}",
         )
+    if is_rein(file):
+        state = read_rein(file)
+        return from_rein(state, segmenter), (), f"of Rein's program{said_of_encoder(state, segmenter)}"
     if recipe.delta_weights and recipe.encoder.weights == "random":
         raise RecipeError(
             f"{file} holds differences to pretrained weights (delta_weights is true), but encoder.weights is random. Set "

@@ -39,13 +39,20 @@ class TrainingRecipe:
     layer_decay_spares_queries: bool = False
     """The blocks that queries run through (eomt) learn at the full rate, as in EoMT's DINOv3 recipes."""
     weight_decay: NonNegativeFloat = 0.05
-    """AdamW's decay, on every parameter as the papers do."""
+    """AdamW's decay, on every parameter as the papers do; of a tuning's own parameters, where its paper does."""
+    decay_norms: bool = True
+    """Norms, learned queries and the embeddings of levels decay, too; false: not, as in Rein's recipes."""
     poly_power: NonNegativeFloat = 0.9
     """Exponent of the polynomial decay to zero at the last step."""
     warmup: SpanOrNone = 0.0
-    """Share of the run, or optimiser steps, in which the rate rises linearly from zero."""
+    """Share of the run, or optimiser steps, in which the rate rises linearly."""
+    warmup_start: Fraction = 0.0
+    """Where the warm-up starts, as a factor of the peak rate."""
     encoder_warmup: SpanOrNone = 0.0
     """Above zero, the encoder waits until `warmup` is over and then warms up for this long (EoMT's second stage)."""
+    inclusive_spans: bool = False
+    """Warm-up reaches its peak, and decay reaches zero, in their last steps, as mmengine counts (Rein); false: one step
+    later, as torch does."""
     gradient_clip: PositiveFloat | None = None
     """Largest global gradient norm; null = no clipping."""
     precision: Literal["16-mixed", "bf16-mixed", "32-true"] = "bf16-mixed"
@@ -59,6 +66,9 @@ class TrainingRecipe:
     """Points at which a mask decoder's masks are compared with true ones; fewer are quicker, for small images enough."""
     no_object_weight: NonNegativeFloat = 0.1
     """Weight of a query without an object in a mask decoder's class loss; a query with one weighs 1."""
+    count_empty_images: bool = False
+    """With `loss_average: batch`, an image without segments counts as one with one in the average of a mask decoder's
+    mask losses, as in mmdet (Rein)."""
     class_weights: Literal["none", "auto"] | list[PositiveFloat] = "none"
     """`auto`: rare classes weigh more (1/√share, seen on training labels); or one weight a class. Linear decoder only."""
     ema: Fraction = 0.0

@@ -39,7 +39,10 @@ class OptimizerSettings:
     warmup_steps: int
     encoder_warmup_steps: int = 0
     """Above zero the encoder waits for the end of ``warmup_steps`` and then warms up for this long."""
+    warmup_start: float = 0.0
+    inclusive: bool = False
     total_steps: int
+    decay_norms: bool = True
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ class SegmentationModule(pl.LightningModule):
             power=settings.poly_power,
             warmup_steps=settings.encoder_warmup_steps if waits else settings.warmup_steps,
             hold_steps=settings.warmup_steps if waits else 0,
+            warmup_start=settings.warmup_start,
+            inclusive=settings.inclusive,
         )
 
     def configure_optimizers(self) -> Any:
@@ -267,6 +272,7 @@ class SegmentationModule(pl.LightningModule):
             encoder_lr_factor=settings.encoder_lr_factor,
             layer_decay=settings.layer_decay,
             num_spared_blocks=settings.num_spared_blocks,
+            decay_norms=settings.decay_norms,
         )
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         factors: list[Callable[[int], float]] = [

@@ -6,27 +6,38 @@ from dataclasses import dataclass
 
 
 def polynomial_decay(
-    step: int, *, total_steps: int, power: float, warmup_steps: int = 0, hold_steps: int = 0
+    step: int,
+    *,
+    total_steps: int,
+    power: float,
+    warmup_steps: int = 0,
+    hold_steps: int = 0,
+    warmup_start: float = 0.0,
+    inclusive: bool = False,
 ) -> float:
     """Return the factor on the peak rate in force during optimiser step ``step`` (0-based).
 
     The factor is zero for ``hold_steps``, rises linearly over ``warmup_steps`` and then falls as
     ``(1 - (step - hold - warmup) / (total - hold - warmup)) ** power`` to zero at ``total_steps``
     (arXiv 2404.12172: power 0.9, neither hold nor warm-up; arXiv 2503.19108: both, for the encoder).
+    Rein's recipes (arXiv 2312.04265) count as mmengine does: ``inclusive``.
 
     Args:
         step: 0-based optimiser step; at or past ``total_steps`` the factor is 0.
         total_steps: steps of the whole run, > 0.
         power: exponent of the decay, >= 0; 0 keeps the rate at its peak.
-        warmup_steps: steps of linear warm-up; the first of them has factor 0.
+        warmup_steps: steps of linear warm-up.
         hold_steps: steps before the warm-up.
+        warmup_start: factor in the first of the steps of warm-up.
+        inclusive: warm-up reaches its peak, and decay reaches zero, in their last steps and not one step later.
     """
     if step < hold_steps:
         return 0.0
     peak = hold_steps + warmup_steps
     if step < peak:
-        return (step - hold_steps) / warmup_steps
-    progress = (step - peak) / max(1, total_steps - peak)
+        risen = (step - hold_steps) / max(1, warmup_steps - inclusive)
+        return warmup_start + (1.0 - warmup_start) * risen
+    progress = (step - peak) / max(1, total_steps - peak - inclusive)
     if progress >= 1:
         return 0.0
     return float((1.0 - progress) ** power)

@@ -35,6 +35,20 @@ def test_groups__published_rates() -> None:
     assert (encoder["name"], encoder["lr"]) == ("encoder", pytest.approx(1e-4))
 
 
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_groups__norms_need_not_decay(layer_decay: float) -> None:
+    segmenter = _tiny()
+    groups = parameter_groups(
+        segmenter, learning_rate=1e-3, encoder_lr_factor=0.1, layer_decay=layer_decay, decay_norms=False
+    )
+    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in segmenter.parameters())
+    spared = {id(p) for g in groups if g.get("weight_decay") == 0 for p in g["params"]}
+    norms = [m for m in segmenter.modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert len(norms) == 7
+    assert spared == {id(p) for m in norms for p in m.parameters()}
+    assert all(("undecayed" in g["name"]) == (g.get("weight_decay") == 0) for g in groups)
+
+
 def test_groups__frozen_encoder_has_none() -> None:
     segmenter = _tiny("frozen")
     (decoder,) = _groups(segmenter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 from torch import Tensor, nn
@@ -27,6 +28,10 @@ class Decoder(nn.Module, ABC):
     """Channels of the queries; None for a decoder without."""
     num_queries: int | None = None
     """Queries an image; None for a decoder without."""
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """Yield learned queries and embeddings of levels, which some recipes do not decay as they do layers."""
+        return iter(())
 
     @abstractmethod
     def forward(self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None) -> Output:

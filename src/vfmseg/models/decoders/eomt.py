@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -87,6 +87,11 @@ class EoMTDecoder(Decoder):
     def link_queries(self) -> None:
         """Start from a tuning's queries: they join the tokens as they are."""
         self.queries = None
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """Yield the learned queries, unless a tuning makes them."""
+        if self.queries is not None:
+            yield self.queries
 
     def forward(
         self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None

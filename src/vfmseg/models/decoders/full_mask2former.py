@@ -19,7 +19,7 @@ The step after the last, EoMT, does without the transformer decoder: see ``eomt.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -107,6 +107,12 @@ class FullMask2FormerDecoder(Decoder):
         self.transformer.query_content = self.transformer.query_position = None
         dim = self.transformer.class_layer.in_features
         self.query_from_link = nn.Linear(dim, dim)
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """Yield the transformer decoder's learned queries, unless a tuning makes them, and its embeddings of levels."""
+        inside = self.transformer
+        found = (inside.query_content, inside.query_position, inside.level_embedding)
+        yield from (parameter for parameter in found if parameter is not None)
 
     def forward(
         self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None

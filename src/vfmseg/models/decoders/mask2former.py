@@ -7,7 +7,7 @@ feature map, and masks are read from that same map at the patch grid.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -77,6 +77,10 @@ class Mask2FormerDecoder(Decoder):
         self.query_content = self.query_position = None
         dim = self.input_projection.out_features
         self.query_from_link = nn.Linear(dim, dim)
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """Yield the learned queries, unless a tuning makes them."""
+        yield from (p for p in (self.query_content, self.query_position) if p is not None)
 
     def forward(
         self, encoder: Encoder, pixels: Tensor, queries: Tensor | None = None
