@@ -7,12 +7,16 @@ whatever its size, as in the published Cityscapes-C (arXiv 1907.07484).
 from __future__ import annotations
 
 from math import ceil, cos, radians, sin
+from typing import TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vfmseg.transforms.color import Pixels
+
+Value = TypeVar("Value", bound=np.generic)
 
 _DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
 """Radius of the disc, and sigma by which its rim is smoothed."""
@@ -87,7 +91,7 @@ def zoom_blur(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     return cv2.convertScaleAbs(total, alpha=1 / (len(zooms) + 2))
 
 
-def trail(image: NDArray[np.generic], radius: int, sigma: float, degrees: float) -> NDArray[np.generic]:
+def trail(image: NDArray[Value], radius: int, sigma: float, degrees: float) -> NDArray[Value]:
     """Average each pixel with those along a line that begins at it, with the weights of half a Gaussian.
 
     Args:
@@ -111,4 +115,5 @@ def trail(image: NDArray[np.generic], radius: int, sigma: float, degrees: float)
         np.add.at(kernel, (row + dy, column), weights * part * (1 - right))
         np.add.at(kernel, (row + dy, column + 1), weights * part * right)
     anchor = (-left, -top)
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.filter2D(image, -1, kernel / kernel.sum(), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, image.dtype)
