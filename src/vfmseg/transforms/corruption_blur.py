@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from math import ceil, cos, radians, sin
 from typing import TypeVar
-from typing import Any
 
 import cv2
 import numpy as np
