@@ -84,6 +84,26 @@ and cannot be scored.
   they are looked for as `Cityscapes-C/fog/3/val/CITY/*_leftImg8bit.png`, one for each image of Cityscapes' val split.
 """
 
+MIXED = """\
+`data.fraction` trains on a part of the training split, `data.sources` on several data sets in place of it; validation
+stays on the data set that `data.name` names:
+
+```yaml
+data:
+  name: cityscapes
+  path: DIR
+  sources:
+    - {name: gta5, weight: 2}
+    - {name: synthia, weight: 1}
+    - {name: cityscapes, weight: 1, fraction: 1/16}
+```
+
+Of every thousand images, 500 are then of GTA V and 250 of each of the others; without weights, every image is shown as
+often as any other. What a fraction takes is drawn once, by `data.fraction_seed`, and listed in the run folder's
+`training_images.txt`; a smaller fraction is a part of a larger one. Sources need the same classes in the same order.
+`check-data` examines `data.name` alone.
+"""
+
 MAPPED = """\
 BDD100K, ACDC and UrbanSyn store the numbers of the 19 classes. Other labels are mapped onto them by name, class by class,
 as the table says; what it does not list is ignored. For Mapillary Vistas 1.2 that is the matching published with Rein
@@ -166,7 +186,14 @@ def _data_sets() -> str:
     parts += [
         f"| `{name}` | {_files(DATASETS[name].files)} | {_cell(DATASETS[name].homepage)} |" for name in SPECS
     ]
-    parts += ["\n## Parts of splits\n", PARTS, "## Classes mapped onto those of Cityscapes\n", MAPPED]
+    parts += [
+        "\n## Parts of splits\n",
+        PARTS,
+        "## Fractions and mixtures\n",
+        MIXED,
+        "## Classes mapped onto those of Cityscapes\n",
+        MAPPED,
+    ]
     sources = ("mapillary_v1.2", "mapillary_v2.0", "synthia")
     parts.append("| Cityscapes | Mapillary Vistas 1.2 | Mapillary Vistas 2.0 | SYNTHIA |\n|---|---|---|---|")
     for class_id, target in enumerate(read_label_map("cityscapes").label_space.names):

@@ -11,6 +11,7 @@ import torch
 
 from vfmseg.data.collate import collate_batch
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
+from vfmseg.data.mixture import MixedDataset, Part, draw_rows
 from vfmseg.data.truth import WithTruth
 from vfmseg.errors import RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
@@ -19,6 +20,7 @@ from vfmseg.models.build import build
 from vfmseg.models.decoders.eomt import EoMTDecoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.data_place import data_place
+from vfmseg.runs.data_recipe import SourceRecipe
 from vfmseg.runs.decoder_recipe import EoMTRecipe, LinearRecipe, span_in_steps
 from vfmseg.runs.recipe import Recipe, as_size
 from vfmseg.tasks.catalog import build_task
@@ -32,11 +34,15 @@ Say = Callable[[str], None]
 """Where messages to the user go."""
 
 
+TrainingSet = SegmentationDataset | MixedDataset
+"""A split as it is, or parts of one or several."""
+
+
 @dataclass(frozen=True)
 class Splits:
     """The two splits of a run, over one label space."""
 
-    train: SegmentationDataset
+    train: TrainingSet
     val: SegmentationDataset
 
     @property
@@ -66,9 +72,29 @@ def open_split(recipe: Recipe, split: str) -> SegmentationDataset:
     )
 
 
+def open_training(recipe: Recipe) -> TrainingSet:
+    """Open what is trained on: the training split, a fraction of it, or the recipe's sources.
+
+    Raises:
+        DataError: whatever is wrong with the files, and sources of different classes.
+    """
+    data = recipe.data
+    if not data.sources and data.fraction == 1:
+        return open_split(recipe, "train")
+    parts: list[Part] = []
+    own_split = SourceRecipe(name=data.name, path=data.path, fraction=data.fraction)
+    for source in data.sources or [own_split]:
+        path = source.path or ("" if source.name == "scenes" else data.path)  # scenes are written there
+        own = dataclasses.replace(data, name=source.name, path=path)
+        opened = open_split(dataclasses.replace(recipe, data=own), source.split)
+        rows = draw_rows(len(opened), source.fraction, data.fraction_seed)
+        parts.append(Part(opened, rows, source.weight))
+    return MixedDataset(parts)
+
+
 def open_splits(recipe: Recipe, say: Say) -> Splits:
     """Open both splits and say what was found and left out."""
-    splits = Splits(open_split(recipe, "train"), open_split(recipe, "val"))
+    splits = Splits(open_training(recipe), open_split(recipe, "val"))
     if splits.train.label_space.names != splits.val.label_space.names:
         raise RecipeError(
             f"The training split has the classes {', '.join(splits.train.label_space.names)}, the validation split "
@@ -149,7 +175,7 @@ def mask_schedule(recipe: Recipe, num_blocks: int) -> MaskSchedule:
     )
 
 
-def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Criterion:
+def build_criterion(recipe: Recipe, train: TrainingSet, say: Say) -> Criterion:
     """Build the loss that fits the decoder."""
     average = recipe.training.loss_average
     if isinstance(recipe.decoder, LinearRecipe):
@@ -162,7 +188,7 @@ def build_criterion(recipe: Recipe, train: SegmentationDataset, say: Say) -> Cri
     return MaskCriterion(settings, num_classes=train.label_space.num_classes, average=average)
 
 
-def _class_weights(recipe: Recipe, train: SegmentationDataset, say: Say) -> torch.Tensor | None:
+def _class_weights(recipe: Recipe, train: TrainingSet, say: Say) -> torch.Tensor | None:
     """Return weights per class, or None; `auto` looks at up to 500 labels, evenly spread."""
     asked, classes = recipe.training.class_weights, train.label_space.num_classes
     if asked == "none":
@@ -232,9 +258,7 @@ def build_module(
     )
 
 
-def build_data(
-    recipe: Recipe, train: SegmentationDataset | None, val: SegmentationDataset
-) -> SegmentationData:
+def build_data(recipe: Recipe, train: TrainingSet | None, val: SegmentationDataset) -> SegmentationData:
     """Build the loaders."""
     augmentation = recipe.augmentation
     return SegmentationData(
@@ -254,4 +278,5 @@ def build_data(
         effective_batch_size=recipe.training.effective_batch_size,
         num_workers=recipe.data.num_workers,
         seed=recipe.seed,
+        shares=train.shares if isinstance(train, MixedDataset) else (),
     )

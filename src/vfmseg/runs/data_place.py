@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vfmseg.data.scene_writer import SceneSettings, ensure_scenes
-from vfmseg.runs.recipe import DataRecipe, as_size
+from vfmseg.runs.data_recipe import DataRecipe
+from vfmseg.runs.recipe import as_size
 
 
 def data_place(data: DataRecipe) -> tuple[str, Path]:

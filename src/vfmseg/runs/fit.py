@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from vfmseg.data.mixture import MixedDataset
 from vfmseg.errors import CheckpointError, ResourceError
 from vfmseg.models.checkpoint import CheckpointHeader
 from vfmseg.models.frozen_weights import hash_of_frozen
@@ -31,7 +32,7 @@ from vfmseg.runs.assemble import (
     build_module,
     open_splits,
 )
-from vfmseg.runs.folder import RECIPE_FILE, begin, prepare, write_json
+from vfmseg.runs.folder import RECIPE_FILE, TRAINING_IMAGES, begin, prepare, write_json, write_text
 from vfmseg.runs.machine import (
     Machine,
     build_loggers,
@@ -146,6 +147,8 @@ def fit(
     if rank_zero_only.rank == 0:
         begin(folder, recipe_yaml(chosen), overwrite=overwrite)
         write_json(folder / "findings.json", _left_out(splits))
+        if isinstance(splits.train, MixedDataset):
+            write_text(folder / TRAINING_IMAGES, splits.train.listing)
     callbacks = _Callbacks.build(chosen, folder, splits.val, module)
     if chosen.training.compile:
         segmenter.compile()

@@ -17,6 +17,7 @@ from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import writing
 
 RECIPE_FILE = "recipe.yaml"
+TRAINING_IMAGES = "training_images.txt"
 _WRITTEN = (
     RECIPE_FILE,
     "environment.json",
@@ -24,6 +25,7 @@ _WRITTEN = (
     "result.json",
     "validation.json",
     "findings.json",
+    TRAINING_IMAGES,
     "report.html",
     "report.md",
     "classes.csv",

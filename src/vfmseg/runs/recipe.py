@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from vfmseg.models.encoders.catalog import lookup
+from vfmseg.runs.data_recipe import DataRecipe, data_contradictions
 from vfmseg.runs.decoder_recipe import DecoderRecipe, EoMTRecipe, LinearRecipe, decoder_contradictions
 from vfmseg.runs.training_recipe import TrainingRecipe
 from vfmseg.runs.tuning_recipe import FullRecipe, PromptRecipe, TuningRecipe, tuning_contradictions
@@ -49,50 +50,6 @@ class EncoderRecipe:
     does (2 in the published EoMT on DINOv3); null = never."""
     overrides: dict[str, int | float | bool] = field(default_factory=dict)
     """Sizes other than the model's own (embed_dim, depth, num_heads), for tiny encoders with random weights."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class ScenesRecipe:
-    """What to generate where `data.name` is `scenes`."""
-
-    image_size: SizeSetting = (96, 160)
-    """(height, width) of a generated picture."""
-    train: PositiveInt = 200
-    """Pictures to train on."""
-    val: PositiveInt = 40
-    """Pictures held out."""
-    domains: list[Literal["day", "dusk", "fog", "new-style"]] = field(default_factory=lambda: ["day"])
-    """Light and look of both splits; several are taken in turn."""
-    seed: NonNegativeInt = 0
-    """Other seeds give other streets."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class DataRecipe:
-    """Where the images are and how they are read."""
-
-    name: str = "scenes"
-    """`vfmseg list datasets`; `folder` for your own images."""
-    path: str = ""
-    """Folder with the original archives; of your own, a folder or zip of images with masks, instance numbers or COCO
-    JSON, or a data.yaml; `scenes` needs none."""
-    scenes: ScenesRecipe = field(default_factory=ScenesRecipe)
-    """Generated scenes, where `name` is `scenes`."""
-    batch_size: PositiveInt = 1
-    """Images a device sees at once; the effective batch is reached by accumulation."""
-    num_workers: NonNegativeInt = 4
-    """Processes that read and augment; the result does not depend on it."""
-    allow_unpaired: bool = False
-    """Leave out images without a label, counted and listed, instead of stopping."""
-    allow_missing: bool = False
-    """Of downloads in parts (GTA V), use those that are there instead of stopping."""
-    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """For a `folder` without a validation split: this share of the images; the same ones whatever `seed` is."""
-    skip_bad: bool = False
-    """Leave out files that cannot be read, counted and listed, instead of stopping."""
-    skip_constant_labels: bool = False
-    """Leave out images whose label has one value only and, of panoptic and instance data, those without a segment, as the
-    published code does (decodes every label once)."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -207,12 +164,7 @@ def contradictions(recipe: Recipe, *, needs_data: bool = True) -> list[str]:
             "encoder.overrides changes the encoder's shape, so pretrained weights cannot fit; "
             "set encoder.weights to random or to a local file"
         )
-    if needs_data and recipe.data.name != "scenes" and not recipe.data.path:
-        found.append(
-            f"data.path is missing: say where {recipe.data.name} lies (--data.path DIR); "
-            f"`vfmseg list datasets` shows which files are expected"
-        )
-    return found
+    return found + data_contradictions(recipe.data, needs_data=needs_data)
 
 
 def as_size(setting: int | tuple[int, int]) -> tuple[int, int]:

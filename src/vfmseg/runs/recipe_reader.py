@@ -129,12 +129,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _resolve_data_path(tree: dict[str, Any], recipe_file: Path) -> None:
-    """Make a relative ``data.path`` that exists beside the recipe file absolute, so that a run can start anywhere."""
+    """Make relative paths of data that exist beside the recipe file absolute, so that a run can start anywhere."""
     data = tree.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str) and data["path"]:
-        raw = os.path.expanduser(os.path.expandvars(data["path"]))
-        beside = recipe_file.parent / raw
-        data["path"] = str(beside.resolve()) if not Path(raw).exists() and beside.exists() else raw
+    if not isinstance(data, dict):
+        return
+    sources = data.get("sources")
+    for place in (data, *(sources if isinstance(sources, list) else ())):
+        if isinstance(place, dict) and isinstance(place.get("path"), str) and place["path"]:
+            raw = os.path.expanduser(os.path.expandvars(place["path"]))
+            beside = recipe_file.parent / raw
+            place["path"] = str(beside.resolve()) if not Path(raw).exists() and beside.exists() else raw
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -26,6 +27,13 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _ratio(value: Any) -> Any:
+    """Read a fraction that is written as one: 1/16."""
+    if isinstance(value, str) and (parts := re.fullmatch(r"\s*(\d+)\s*/\s*([1-9]\d*)\s*", value)):
+        return int(parts[1]) / int(parts[2])
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_no_switch)]
 Float = Annotated[float, BeforeValidator(_no_switch), Field(allow_inf_nan=False)]
 
@@ -35,6 +43,8 @@ PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
+Share = Annotated[PositiveFraction, BeforeValidator(_ratio)]
+"""As PositiveFraction; 1/16 may be written as such."""
 StepsOrFraction = Annotated[PositiveInt | PositiveFraction, BeforeValidator(_number)]
 CountOrFraction = StepsOrFraction
 SpanOrNone = Annotated[NonNegativeInt | Fraction, BeforeValidator(_number)]

@@ -33,6 +33,7 @@ class SegmentationData(pl.LightningDataModule):
         effective_batch_size: images an optimiser step, over all devices and accumulation.
         num_workers: loader processes.
         seed: decides order and augmentation.
+        shares: (number of samples, weight) of each part of ``train``; empty: every sample is shown as often.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SegmentationData(pl.LightningDataModule):
         effective_batch_size: int,
         num_workers: int,
         seed: int,
+        shares: Sequence[tuple[int, float]] = (),
     ) -> None:
         super().__init__()
         self.train = train
@@ -56,6 +58,7 @@ class SegmentationData(pl.LightningDataModule):
         self.effective_batch_size = effective_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.shares = shares
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the endless loader, starting where the restored trainer stands."""
@@ -68,7 +71,7 @@ class SegmentationData(pl.LightningDataModule):
             start=self.trainer.global_step * self.effective_batch_size,
         )
         return DataLoader(
-            AugmentedStream(self.train, self.transform, self.seed),
+            AugmentedStream(self.train, self.transform, self.seed, self.shares),
             batch_sampler=sampler,
             collate_fn=self.collate,
             num_workers=self.num_workers,

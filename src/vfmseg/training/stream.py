@@ -6,8 +6,9 @@ number of loader workers, processes or interruptions: a resumed run starts at th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -29,44 +30,86 @@ class SampleSource(Protocol):
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
-_ORDER, _AUGMENTATION = 0, 1  # separate random streams under one seed
+# separate random streams under one seed
+_ORDER, _AUGMENTATION, _PATTERN, _ORDER_OF_PART = range(4)
+
+_BLOCK: Final = 1000
+"""Positions among which every part of a mixture has its share, to the nearest whole."""
 
 
 def index_at(position: int, length: int, seed: int) -> int:
     """Return which of ``length`` samples stands at ``position``: every epoch is a permutation of all of them."""
     epoch, place = divmod(position, length)
-    return int(_permutation(length, seed, epoch)[place])
+    return int(_permutation(length, (seed, _ORDER, epoch))[place])
 
 
-class _LastPermutation:
-    """The permutation asked for last; positions come in order, so one is enough."""
+def mixed_index_at(position: int, shares: Sequence[tuple[int, float]], seed: int) -> int:
+    """Return which sample of a mixture stands at ``position``.
 
-    def __init__(self) -> None:
-        self.key: tuple[int, int, int] | None = None
-        self.order = np.zeros(0, dtype=np.int64)
+    In every block of a thousand positions each part has a share by its weight, in random order; each part is shown in
+    epochs of its own, every one a permutation of all its samples.
+
+    Args:
+        position: from 0.
+        shares: (number of samples, weight) of each part; a weight is at least a thousandth of their sum.
+        seed: decides the order.
+
+    Returns:
+        The number of the sample where the parts stand one after the other.
+    """
+    counts = _counts([weight for _, weight in shares])
+    block, place = divmod(position, _BLOCK)
+    pattern = np.searchsorted(np.cumsum(counts), _permutation(_BLOCK, (seed, _PATTERN, block)), side="right")
+    part = int(pattern[place])
+    shown = block * int(counts[part]) + int(np.count_nonzero(pattern[:place] == part))
+    epoch, row = divmod(shown, shares[part][0])
+    start = sum(length for length, _ in shares[:part])
+    return start + int(_permutation(shares[part][0], (seed, _ORDER_OF_PART, part, epoch))[row])
 
 
-_last = _LastPermutation()
+def _counts(weights: Sequence[float]) -> np.ndarray:
+    """Return how many positions of a block each part has: rounded down, the rest to the largest remainders."""
+    exact = np.asarray(weights, np.float64) / sum(weights) * _BLOCK
+    counts = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: _BLOCK - int(counts.sum())]] += 1
+    return counts
 
 
-def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-    if _last.key != (length, seed, epoch):
-        rng = np.random.default_rng(np.random.SeedSequence([seed, _ORDER, epoch]))
-        _last.order, _last.key = rng.permutation(length), (length, seed, epoch)
-    return _last.order
+@functools.lru_cache(maxsize=16)
+def _permutation(length: int, entropy: tuple[int, ...]) -> np.ndarray:
+    """Return a permutation; positions come in order, so the few asked for last are enough to remember."""
+    return np.random.default_rng(np.random.SeedSequence(entropy)).permutation(length)
 
 
 class AugmentedStream(Dataset[Sample]):
-    """Map-style view of the endless stream: ``stream[p]`` is the augmented sample at position ``p``."""
+    """Map-style view of the endless stream: ``stream[p]`` is the augmented sample at position ``p``.
 
-    def __init__(self, source: SampleSource, transform: Transform, seed: int) -> None:
+    Args:
+        source: un-augmented samples.
+        transform: sample and random generator in, augmented sample out.
+        seed: decides order and augmentation.
+        shares: (number of samples, weight) of each part of the source; empty: every sample is shown as often.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        transform: Transform,
+        seed: int,
+        shares: Sequence[tuple[int, float]] = (),
+    ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
+        self.shares = tuple(shares)
 
     def __getitem__(self, position: int) -> Sample:
         """Return the sample at ``position`` >= 0, augmented with its own random generator."""
-        sample = self.source[index_at(position, len(self.source), self.seed)]
+        if self.shares:
+            index = mixed_index_at(position, self.shares, self.seed)
+        else:
+            index = index_at(position, len(self.source), self.seed)
+        sample = self.source[index]
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, _AUGMENTATION, position]))
         return self.transform(sample, rng)
 

@@ -3,10 +3,10 @@ from collections import Counter
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vfmseg.training.stream import AugmentedStream, ShardSampler, StreamSampler, index_at
+from vfmseg.training.stream import AugmentedStream, ShardSampler, StreamSampler, index_at, mixed_index_at
 from vfmseg.types import Sample, Targets
 
 
@@ -45,6 +45,47 @@ def test_stream__is_a_function_of_the_position_alone() -> None:
     backwards = [int(stream[p].image[0, 0, 0]) for p in reversed(range(25))]
     assert forwards == backwards[::-1]
     assert len(set(forwards)) == 25  # the same image is augmented anew in the next epoch
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    weights=st.lists(st.integers(1, 100), min_size=4, max_size=4),
+    seed=st.integers(0, 3),
+    block=st.integers(0, 2),
+)
+@settings(max_examples=15)
+def test_mixed_index_at__each_part_has_its_share(
+    lengths: list[int], weights: list[int], seed: int, block: int
+) -> None:
+    shares = [(length, float(weight)) for length, weight in zip(lengths, weights, strict=False)]
+    shown = [mixed_index_at(position, shares, seed) for position in range(block * 1000, block * 1000 + 1000)]
+    total = sum(weight for _, weight in shares)
+    start = 0
+    for length, weight in shares:
+        of_part = [index for index in shown if start <= index < start + length]
+        assert abs(len(of_part) - 1000 * weight / total) < 1
+        counted = Counter(of_part)
+        assert max(counted.values()) - min(counted.get(start + i, 0) for i in range(length)) <= 2
+        start += length
+
+
+def test_mixed_index_at__each_part_in_epochs_of_its_own() -> None:
+    shares = [(7, 1.0), (5, 3.0)]
+    shown = [mixed_index_at(position, shares, seed=2) for position in range(3000)]  # across blocks
+    of_first = [index for index in shown if index < 7]
+    of_second = [index for index in shown if index >= 7]
+    assert (len(of_first), len(of_second)) == (750, 2250)
+    for of_part, samples in ((of_first, range(7)), (of_second, range(7, 12))):
+        for epoch in range(len(of_part) // len(samples)):
+            assert sorted(of_part[epoch * len(samples) : (epoch + 1) * len(samples)]) == list(samples)
+    assert [mixed_index_at(p, shares, seed=2) for p in reversed(range(3000))] == shown[::-1]
+    assert [mixed_index_at(p, shares, seed=3) for p in range(3000)] != shown
+
+
+def test_stream__of_a_mixture_shows_by_weight() -> None:
+    stream = AugmentedStream(_Numbers(), lambda sample, _: sample, seed=0, shares=[(9, 1.0), (1, 4.0)])
+    names = Counter(stream[position].name for position in range(1000))
+    assert names["9"] == 800
 
 
 def test_stream_sampler__processes_share_each_global_batch() -> None:
