@@ -63,7 +63,9 @@ def _poisson(photons: float) -> Distribution:
     at_most = np.exp(counts * np.log(mean) - mean - log_factorial).cumsum(axis=1)
     # Counts that make at most the value t, after rounding; -1 where none does.
     last = np.searchsorted(counts * 255 / photons, np.arange(256) + 0.5) - 1
-    return np.concatenate([np.ones((1, 256)), at_most[:, last]])  # black has no photons
+    reach: Distribution = np.ones((256, 256))  # black has no photons
+    reach[1:] = at_most[:, last]
+    return reach
 
 
 def _impulse(share: float) -> Distribution:

@@ -62,7 +62,9 @@ def frosted_pane(size: tuple[int, int], rng: np.random.Generator) -> Pixels:
     glow = cv2.GaussianBlur(feathers, (0, 0), max(longer / 150, 0.5))
     ice = cv2.addWeighted(feathers, 0.25, glow, 0.35, 0, dtype=cv2.CV_32F) + 60 * haze
     ice += brightest - float(ice.mean())
-    return cv2.merge([cv2.convertScaleAbs(np.maximum(ice, 0), alpha=share) for share in (red, (1 + red) / 2, 1)])
+    return cv2.merge(
+        [cv2.convertScaleAbs(np.maximum(ice, 0), alpha=share) for share in (red, (1 + red) / 2, 1)]
+    )
 
 
 def _fern(size: tuple[int, int], longer: int, rng: np.random.Generator) -> NDArray[np.float64]:
