@@ -90,7 +90,7 @@ def zoom_blur(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     return cv2.convertScaleAbs(total, alpha=1 / (len(zooms) + 2))
 
 
-def trail(image: NDArray[Any], radius: int, sigma: float, degrees: float) -> NDArray[Any]:
+def trail(image: NDArray[Value], radius: int, sigma: float, degrees: float) -> NDArray[Value]:
     """Average each pixel with those along a line that begins at it, with the weights of half a Gaussian.
 
     Args:
