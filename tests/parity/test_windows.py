@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from vfmseg.transforms.sliding_window import cut, plan_windows
+from vfmseg.transforms.sliding_window import cut, plan_windows, stride_plan
 from vfmseg.transforms.window_merge import merge, merge_to_classes
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -93,3 +93,25 @@ def test_published_spans__leave_the_recorded_pixels_without_logits(case):
     assert int(merge(logits, plan).isnan().sum()) == int(GEOMETRY[f"{case}/nan_pixels_after_merge"]) > 0
     assert not merge(logits, plan_of(case)).isnan().any()
     assert np.all(merge_to_classes(logits, plan).classes.numpy() == 0)
+
+
+SLIDE_INFO, SLIDE = stored("windows_mmseg_slide.safetensors")
+
+
+@pytest.mark.parametrize("case", sorted({name.split("/")[0] for name in SLIDE}))
+def test_stride_plan__recorded_boxes_and_merge(case):
+    height, width = map(int, case.split("x"))
+    crop, (stride, _) = tuple(SLIDE_INFO["crop_size"]), SLIDE_INFO["stride"]
+    plan = stride_plan((height, width), crop, stride, cover=False)
+    boxes = [
+        [top, left, min(top + crop[0], height), min(left + crop[1], width)]
+        for top in plan.rows.starts
+        for left in plan.columns.starts
+    ]
+    assert boxes == SLIDE[f"{case}/boxes_y1x1y2x2"].tolist()
+    logits = torch.full((len(boxes), 1, *crop), torch.nan)  # what lies beyond the image must not count
+    for i in range(len(boxes)):
+        seen = SLIDE[f"{case}/crop_logits/{i}"]
+        logits[i, :, : seen.shape[1], : seen.shape[2]] = seen
+    found = merge(logits, plan)
+    torch.testing.assert_close(found, SLIDE[f"{case}/merged"], rtol=1e-5, atol=1e-5)

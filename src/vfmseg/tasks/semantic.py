@@ -14,7 +14,7 @@ from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_basel
 from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.postprocess.semantic import is_finite, pixel_scores
 from vfmseg.tasks.base import ImageScore, Segment, Task
-from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, tile_plan
+from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, stride_plan, tile_plan
 from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
 from vfmseg.types import LabelSpace, PixelLogits, Sample, SemanticMap, Size
 from vfmseg.visualize.overlays import Painted, side_by_side
@@ -79,8 +79,9 @@ def predict_windows(
     *,
     crops_at_once: int = 8,
     confidence: bool = False,
+    stride: int | None = None,
 ) -> list[SemanticMap]:
-    """Predict images by the benchmark's sliding windows (arXiv 2404.12172), as validation does.
+    """Predict images by the benchmark's sliding windows (arXiv 2404.12172), as validation does, or by Rein's.
 
     Args:
         segment: the model.
@@ -88,11 +89,17 @@ def predict_windows(
         crop_size: (height, width) that ``segment`` expects.
         crops_at_once: most crops handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
+        stride: pixels from window to window, as Rein is evaluated (341 with crops of 512), see ``stride_plan``; None:
+            the fewest windows, spread evenly.
 
     Returns:
         One map per image, at the image's own size.
     """
-    plans = [plan_windows((image.shape[-2], image.shape[-1]), crop_size) for image in images]
+    sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+    plans = [
+        plan_windows(size, crop_size) if stride is None else stride_plan(size, crop_size, stride)
+        for size in sizes
+    ]
     crops = torch.cat([cut(image, plan) for image, plan in zip(images, plans, strict=True)])
     scores, kind = _scores(segment, crops, crop_size, crops_at_once)
     maps, first = [], 0

@@ -1,7 +1,8 @@
 """Turns an image of any size into crops of the model's size, by a plan that also says how to go back.
 
-There are two plans. :func:`plan_windows` is the published evaluation: the image is resized until it just
-covers the crop, and windows are spread along the longer side. :func:`tile_plan` leaves the image at its own
+There are three plans. :func:`plan_windows` is the published evaluation: the image is resized until it just
+covers the crop, and windows are spread along the longer side. :func:`stride_plan` is that of mmsegmentation, and so of
+Rein: windows at a fixed stride in both directions. :func:`tile_plan` leaves the image at its own
 resolution and covers it with overlapping tiles in both directions. The way back, from the logits of the crops
 to those of the image, is in ``window_merge``.
 """
@@ -125,6 +126,38 @@ def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = F
     return WindowPlan(axis(image_size[0], crop_size[0]), axis(image_size[1], crop_size[1]))
 
 
+def stride_plan(image_size: Size, crop_size: Size, stride: int, *, cover: bool = True) -> WindowPlan:
+    """Plan mmsegmentation's sliding windows, with which Rein is evaluated (arXiv 2312.04265): crop 512, stride 341.
+
+    Windows start at multiples of the stride, the last ones shifted back to the border, and overlaps are averaged. An
+    image smaller than the crop is padded at the bottom and right; mmsegmentation hands the model the smaller image.
+
+    Args:
+        image_size: (height, width).
+        crop_size: (height, width) of the model's input.
+        stride: pixels from one window to the next; 1 to the crop's shorter side. Published: 341 for 512, 683 for 1024.
+        cover: first scale the image as :func:`plan_windows` does. For Cityscapes that is the published 1024 x 512 (2048
+            x 1024 with crops of 1024); otherwise windows lie on the image's own resolution.
+
+    Raises:
+        RecipeError: windows at this stride leave gaps, or do not move.
+    """
+    if not 0 < stride <= min(crop_size):
+        raise RecipeError(
+            f"window stride is {stride} pixels, but with crops of {crop_size[0]} x {crop_size[1]} it must lie between "
+            f"1 and {min(crop_size)}. Published: 341 with crops of 512, 683 with 1024."
+        )
+    factor = max(crop / size for crop, size in zip(crop_size, image_size, strict=True)) if cover else 1.0
+
+    def axis(size: int, crop: int) -> Axis:
+        resized = max(crop, round(size * factor)) if cover else size
+        last = max(0, resized - crop)
+        starts = tuple(min(j * stride, last) for j in range(math.ceil(last / stride) + 1))
+        return Axis(size, resized, crop, starts, "mean")
+
+    return WindowPlan(axis(image_size[0], crop_size[0]), axis(image_size[1], crop_size[1]))
+
+
 def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
     """Plan overlapping tiles over an image at its own resolution, for images larger than the crop.
 
@@ -158,7 +191,7 @@ def cut(image: Tensor, plan: WindowPlan) -> Tensor:
 
     Args:
         image: (3, H, W) uint8 of ``plan.image_size``.
-        plan: from :func:`plan_windows` or :func:`tile_plan`.
+        plan: from one of the functions above.
 
     Returns:
         (n, 3, h, w) uint8, in the order of the plan; beyond the image 0.
@@ -171,7 +204,7 @@ def cut_rows(image: Tensor, plan: WindowPlan) -> Iterator[Tensor]:
 
     Args:
         image: (3, H, W) uint8 of ``plan.image_size``.
-        plan: from :func:`plan_windows` or :func:`tile_plan`.
+        plan: from one of the functions above.
 
     Yields:
         (windows in a row, 3, h, w) uint8.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
 
 from vfmseg.errors import RecipeError
-from vfmseg.transforms.sliding_window import cut, cut_rows, plan_windows, tile_plan
+from vfmseg.transforms.sliding_window import cut, cut_rows, plan_windows, stride_plan, tile_plan
 
 sizes = st.tuples(st.integers(1, 300), st.integers(1, 300))
 crops = st.tuples(st.integers(1, 64), st.integers(1, 64))
@@ -119,3 +119,17 @@ def test_cut__windows_of_the_resized_and_padded_image(size, crop, tiles):
 def test_cut__image_of_another_size():
     with pytest.raises(ValueError, match=r"the plan is for images of \(20, 30\), not \(30, 20\)"):
         cut(torch.zeros(3, 30, 20, dtype=torch.uint8), plan_windows((20, 30), (8, 8)))
+
+
+def test_stride_plan__the_published_three_windows_of_cityscapes() -> None:
+    plan = stride_plan((1024, 2048), (512, 512), 341)
+    assert plan.resized_size == (512, 1024)
+    assert (plan.rows.starts, plan.columns.starts) == ((0,), (0, 341, 512))
+    assert stride_plan((1024, 2048), (1024, 1024), 683).columns.starts == (0, 683, 1024)
+    assert stride_plan((720, 1280), (512, 512), 341, cover=False).shape == (2, 4)
+
+
+@pytest.mark.parametrize("stride", [0, 513])
+def test_stride_plan__refuses_a_stride_that_leaves_gaps(stride: int) -> None:
+    with pytest.raises(RecipeError, match=rf"stride is {stride} pixels.* between 1 and 512. Published: 341"):
+        stride_plan((512, 1024), (512, 512), stride)
