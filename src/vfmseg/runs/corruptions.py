@@ -16,9 +16,11 @@ from vfmseg.errors import RecipeError
 from vfmseg.runs.assemble import Say
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import write_json
+from vfmseg.runs.machine import memory_given_back
 from vfmseg.runs.recipe import LoadedRecipe
 from vfmseg.runs.validate import prepare, score
 from vfmseg.tasks.catalog import build_task
+from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corruption
 from vfmseg.transforms.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -40,6 +42,8 @@ def parse_corruptions(text: str) -> list[Corruption]:
     return list(dict.fromkeys(found))
 
 
+@memory_given_back()
+@signals_given_back()
 def validate_corruptions(
     checkpoint: str | Path,
     corruptions: Sequence[Corruption],

@@ -5,6 +5,7 @@ Targets are named by who asks, never guessed from a path, and every image is sco
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import statistics
@@ -22,11 +23,13 @@ from vfmseg.models.checkpoint import find_model_file, read_header
 from vfmseg.runs.assemble import Say, open_split
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import make_writable, write_json
+from vfmseg.runs.machine import memory_given_back
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.start_weights import is_published
-from vfmseg.runs.validate import recipe_of, refuse_other_classes, validate
+from vfmseg.runs.validate import Prepared, prepare, recipe_of, refuse_other_classes, refuse_run_folder, score
 from vfmseg.tasks.catalog import build_task
+from vfmseg.training.callbacks.stopping import signals_given_back
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -80,6 +83,8 @@ def parse_target(text: str, *, split: str) -> Target:
     return Target(name, {key: v for key, v in keys.items() if key != "split"}, str(keys.get("split", split)))
 
 
+@memory_given_back()
+@signals_given_back()
 def validate_targets(
     checkpoint: str | Path,
     targets: Sequence[Target],
@@ -88,7 +93,7 @@ def validate_targets(
     out: str | Path | None = None,
     say: Say = say_on_stderr,
 ) -> TargetsRun:
-    """Score a checkpoint on each target; all are opened before the first is scored.
+    """Score a checkpoint on each target; all are opened before the first is scored, and the model is loaded once.
 
     Args:
         checkpoint: as of :func:`vfmseg.runs.validate.validate`.
@@ -111,12 +116,15 @@ def validate_targets(
     header = None if is_published(file) else read_header(file)
     base = recipe or recipe_of(file, {})
     of_targets = {target.name: _recipe_of(base, target) for target in targets}
+    opened = {}
     for target in targets:
-        opened = open_split(of_targets[target.name], target.split)
+        val = opened[target.name] = open_split(of_targets[target.name], target.split)
         if header is not None:
-            refuse_other_classes(header.label_space, opened.label_space, file)
+            refuse_other_classes(header.label_space, val.label_space, file)
+        if out is not None:
+            refuse_run_folder(Path(out) / target.name)
         say(
-            f"target {target.name}: {len(opened)} images of {of_targets[target.name].data.name} ({target.split})"
+            f"target {target.name}: {len(val)} images of {of_targets[target.name].data.name} ({target.split})"
         )
     writes = out is not None and rank_zero_only.rank == 0
     if writes:
@@ -124,10 +132,22 @@ def validate_targets(
 
     headline = build_task(base.recipe.task).headline
     rows, tables = {}, {}
+    prepared: Prepared | None = None
     for target in targets:
         folder = None if out is None else Path(out) / target.name
-        own_say = functools.partial(_say_of, say, target.name)
-        done = validate(file, of_targets[target.name], out=folder, split=target.split, say=own_say)
+        if prepared is None:
+            own_say = functools.partial(_say_of, say, target.name)
+            prepared = prepare(file, of_targets[target.name], out=folder, split=target.split, say=own_say)
+        else:
+            chosen = dataclasses.replace(of_targets[target.name], trainer=prepared.chosen.trainer)
+            val = opened[target.name]
+            prepared = dataclasses.replace(prepared, chosen=chosen, val=val, split=target.split)
+            if writes:
+                make_writable(Path(str(folder)))
+            say(
+                f"{target.name}: validate: the same on {len(val)} images of {chosen.data.name} ({target.split})"
+            )
+        done = score(prepared, out=folder)
         rows[target.name], tables[target.name] = done.result, done.scores.table()
     result = _summary(rows, headline, None if header is None else header.metrics.get(headline))
     if writes:

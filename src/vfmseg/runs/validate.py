@@ -110,10 +110,8 @@ def prepare(
     **overrides: Any,
 ) -> Prepared:
     """Open data and load a model for :func:`score`, all that can go wrong first; see :func:`validate`."""
-    if out is not None and (Path(out) / RECIPE_FILE).exists():
-        raise RecipeError(
-            f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
-        )
+    if out is not None:
+        refuse_run_folder(Path(out))
     file = find_model_file(checkpoint)
     header = None if is_published(file) else read_header(file)
     if isinstance(recipe, LoadedRecipe):
@@ -140,6 +138,14 @@ def prepare(
     say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
     segmenter = restore(file) if header is not None else build_published(own, val.label_space, file, say)
     return Prepared(file, header, chosen, own, machine, val, split, segmenter)
+
+
+def refuse_run_folder(out: Path) -> None:
+    """Raise RecipeError where scores would be written over those of a run."""
+    if (out / RECIPE_FILE).exists():
+        raise RecipeError(
+            f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
+        )
 
 
 def score(
