@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vfmseg.errors import LabelError
 from vfmseg.metrics.judged_pixels import right_pixels
 from vfmseg.metrics.ranking import Bounded, auroc, average_precision, false_positive_rate
-from vfmseg.metrics.score_counts import KEPT_SCORES, Scale, ScoreCounts
+from vfmseg.metrics.score_counts import CountedByScore
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,8 @@ class MisclassificationScores:
         return row
 
 
-class Misclassification:
+class Misclassification(CountedByScore):
     """Counts, over all images shown to it, right and wrong pixels by confidence, in constant memory."""
-
-    def __init__(
-        self,
-        scale: Scale = "probability",
-        *,
-        keep: int = KEPT_SCORES,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Start from nothing; arguments and errors as :class:`vfmseg.metrics.score_counts.ScoreCounts`.
-
-        ``keep=0`` counts as the BRAVO challenge does, in 65,536 levels from the first pixel on.
-        """
-        self.counts = ScoreCounts(scale, keep=keep, device=device)
 
     def update(
         self,
@@ -81,18 +67,6 @@ class Misclassification:
         """
         is_right, is_counted = right_pixels(confidence, classes, id_map, is_unknown, name)
         self.counts.update(confidence, is_right, is_counted, name=name)
-
-    def merge(self, other: Misclassification) -> None:
-        """Add what another has counted; errors as :meth:`vfmseg.metrics.score_counts.ScoreCounts.merge`."""
-        self.counts.merge(other.counts)
-
-    def all_reduce(self) -> None:
-        """Collect the counts of all processes in each of them; does nothing outside distributed runs."""
-        self.counts.all_reduce()
-
-    def reset(self) -> None:
-        """Forget everything counted so far."""
-        self.counts.reset()
 
     def scores(self) -> MisclassificationScores:
         """Return the scores of everything counted so far.

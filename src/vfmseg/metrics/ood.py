@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vfmseg.errors import LabelError
 from vfmseg.metrics.judged_pixels import refuse_misfit, refuse_numbers
 from vfmseg.metrics.ranking import Bounded, auroc, average_precision, false_positive_rate
-from vfmseg.metrics.score_counts import KEPT_SCORES, Scale, ScoreCounts
+from vfmseg.metrics.score_counts import CountedByScore
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,8 @@ class OutOfDistributionScores:
         return row
 
 
-class OutOfDistribution:
+class OutOfDistribution(CountedByScore):
     """Counts, over all images shown to it, unknown and known pixels by confidence, in constant memory."""
-
-    def __init__(
-        self,
-        scale: Scale = "probability",
-        *,
-        keep: int = KEPT_SCORES,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Start from nothing; arguments and errors as :class:`vfmseg.metrics.score_counts.ScoreCounts`.
-
-        ``keep=0`` counts as the BRAVO challenge does, in 65,536 levels from the first pixel on.
-        """
-        self.counts = ScoreCounts(scale, keep=keep, device=device)
 
     def update(self, confidence: Tensor, is_unknown: Tensor, is_void: Tensor, *, name: str = "") -> None:
         """Count one image.
@@ -75,18 +61,6 @@ class OutOfDistribution:
         refuse_numbers(is_unknown, "mask of unknown pixels", name)
         refuse_numbers(is_void, "mask of void pixels", name)
         self.counts.update(confidence, is_unknown, ~is_void, name=name)
-
-    def merge(self, other: OutOfDistribution) -> None:
-        """Add what another has counted; errors as :meth:`vfmseg.metrics.score_counts.ScoreCounts.merge`."""
-        self.counts.merge(other.counts)
-
-    def all_reduce(self) -> None:
-        """Collect the counts of all processes in each of them; does nothing outside distributed runs."""
-        self.counts.all_reduce()
-
-    def reset(self) -> None:
-        """Forget everything counted so far."""
-        self.counts.reset()
 
     def scores(self) -> OutOfDistributionScores:
         """Return the scores of everything counted so far.

@@ -7,7 +7,7 @@ alone, and bins never on the data, so that order, and which process saw what, ma
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -169,6 +169,38 @@ class ScoreCounts:
             scores, is_positive = kept.to(self._device)
             bins += _counted(scores, is_positive.bool(), torch.ones_like(is_positive).bool(), self.scale)
         return bins
+
+
+class CountedByScore:
+    """What metrics have in common that are made of pixels counted by their confidence, in constant memory."""
+
+    def __init__(
+        self,
+        scale: Scale = "probability",
+        *,
+        keep: int = KEPT_SCORES,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Start from nothing; arguments and errors as :class:`ScoreCounts`.
+
+        ``keep=0`` counts as the BRAVO challenge does, in 65,536 levels from the first pixel on.
+        """
+        self.counts = ScoreCounts(scale, keep=keep, device=device)
+
+    def merge(self: Counted, other: Counted) -> None:
+        """Add what another has counted; errors as :meth:`ScoreCounts.merge`."""
+        self.counts.merge(other.counts)
+
+    def all_reduce(self) -> None:
+        """Collect the counts of all processes in each of them; does nothing outside distributed runs."""
+        self.counts.all_reduce()
+
+    def reset(self) -> None:
+        """Forget everything counted so far."""
+        self.counts.reset()
+
+
+Counted = TypeVar("Counted", bound=CountedByScore)
 
 
 def check_scores(scores: Tensor, scale: Scale, name: str) -> None:
