@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 import vfmseg
 from support.tiny import tiny_recipe
 from vfmseg.cli.program import main
 from vfmseg.models.checkpoint import read_header
+from vfmseg.runs.recipe_id import recipe_id
 
 _QUIET = {"say": lambda message: None}
 
@@ -49,6 +51,23 @@ def test_validate__each_target_is_scored_as_it_is_alone(
     assert found["source"] == pytest.approx(read_header(last).metrics["val/miou"])
     assert found["gap"] == pytest.approx(found["source"] - found["mean"])
     assert scores[0] == pytest.approx(found["source"], abs=1e-9)
+
+    model, trained = found["model"], json.loads((run / "result.json").read_text())
+    for key in ("task", "encoder", "tuning", "decoder", "data", "seed"):
+        assert model[key] == trained[key]
+    for key in ("parameters_total", "parameters_trainable"):
+        assert model[key] == trained[key]
+    assert model["checkpoint_bytes"] == (run / "checkpoints" / "last" / "model.safetensors").stat().st_size
+    assert (model["step"], model["source"]) == (trained["steps"], found["source"])
+    assert model["recipe_id"] == recipe_id(yaml.safe_load((run / "recipe.yaml").read_text()))
+    assert json.loads((out / "dusk" / "result.json").read_text())["model"] == model
+    images = json.loads((out / "dusk" / "validation.json").read_text())["images"]
+    assert [one["picture"] for one in images] == [
+        "predictions/worst/00.jpg",
+        "predictions/worst/01.jpg",
+        "predictions/best/00.jpg",
+    ]
+    assert all((out / "dusk" / one["picture"]).is_file() for one in images)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from vfmseg.runs.assemble import Say
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import write_json
 from vfmseg.runs.machine import memory_given_back
+from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe
 from vfmseg.runs.validate import prepare, score
 from vfmseg.tasks.catalog import build_task
@@ -64,8 +65,9 @@ def validate_corruptions(
         say: where messages go.
 
     Returns:
-        ``headline``; ``clean``, the score without corruption; ``corruptions``: kind -> severity -> score; ``mean`` over
-        them; ``relative``, the mean's share of ``clean``. Scores are None where there is nothing to score.
+        ``headline``; ``data``, ``split`` and ``images``, what was scored; ``clean``, the score without corruption;
+        ``corruptions``: kind -> severity -> score; ``mean`` over them; ``relative``, the mean's share of ``clean``.
+        Scores are None where there is nothing to score.
     """
     prepared = prepare(checkpoint, recipe, out=out, split=split, say=say)
     headline = build_task(prepared.own.task).headline
@@ -81,11 +83,14 @@ def validate_corruptions(
     mean = statistics.fmean(known) if known else None
     result = {
         "headline": headline,
+        "data": prepared.chosen.data.name,
+        "split": split,
+        "images": len(prepared.val),
         "clean": clean,
         "corruptions": scores,
         "mean": mean,
         "relative": mean / clean if mean is not None and clean else None,
     }
     if out is not None and rank_zero_only.rank == 0:
-        write_json(Path(out) / "corruptions.json", result)
+        write_json(Path(out) / "corruptions.json", {**result, "model": model_facts(prepared)})
     return result

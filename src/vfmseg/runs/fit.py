@@ -50,7 +50,7 @@ from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
 from vfmseg.training.callbacks.history import History, peak_memory_gib
-from vfmseg.training.callbacks.pictures import Pictures
+from vfmseg.training.callbacks.pictures import EXTREMES, Pictures
 from vfmseg.training.callbacks.progress import Progress
 from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal, signals_given_back
 from vfmseg.training.module import SegmentationModule
@@ -249,7 +249,7 @@ class _Callbacks:
             val=val,
             label_space=label_space,
             overlays=training.overlays,
-            extremes=6,
+            extremes=EXTREMES,
             average=average,
         )
         signals = SaveOnSignal(

@@ -10,20 +10,23 @@ import functools
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
-from vfmseg.errors import RecipeError
+from vfmseg.data.class_match import ClassMatch, is_same, match_classes
+from vfmseg.data.dataset import SegmentationDataset
+from vfmseg.errors import DataError, RecipeError
 from vfmseg.metrics.scores import ScoreTable
-from vfmseg.models.checkpoint import find_model_file, read_header
+from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, read_header
 from vfmseg.runs.assemble import Say, open_split
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import make_writable, write_json
 from vfmseg.runs.machine import memory_given_back
+from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.start_weights import is_published
@@ -44,6 +47,8 @@ class Target:
     """What differs from the recipe's `data`."""
     split: str
     """Of that data."""
+    classes: Mapping[str, str | None] = field(default_factory=dict)
+    """Its class -> the model's, where their names differ; None: ignored. Others are matched by name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class TargetsRun:
 
 
 def parse_target(text: str, *, split: str) -> Target:
-    """Read ``NAME=PATH``, or ``NAME={key: value, ...}`` with keys of the recipe's `data` and perhaps `split`.
+    """Read ``NAME=PATH``, or ``NAME={key: value, ...}`` with keys of the recipe's `data`, `split` and `classes`.
 
     Args:
         text: as typed.
@@ -80,7 +85,18 @@ def parse_target(text: str, *, split: str) -> Target:
         keys = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise RecipeError(f"--target {text!r}: {value} is no YAML mapping ({error}). {how}") from None
-    return Target(name, {key: v for key, v in keys.items() if key != "split"}, str(keys.get("split", split)))
+    classes = keys.get("classes", {})
+    if not isinstance(classes, dict):
+        raise RecipeError(
+            f"--target {name}: classes is {classes!r}; write the target's class and the model's, as in "
+            "classes: {sedan: car, sky: null} (null: ignored)."
+        )
+    return Target(
+        name,
+        {key: v for key, v in keys.items() if key not in ("split", "classes")},
+        str(keys.get("split", split)),
+        {str(theirs): None if ours is None else str(ours) for theirs, ours in classes.items()},
+    )
 
 
 @memory_given_back()
@@ -104,7 +120,8 @@ def validate_targets(
 
     Raises:
         RecipeError: two targets of one name, or keys that data does not have.
-        CheckpointError: a target has other classes than the checkpoint.
+        CheckpointError: a target of panoptic or instance data has other classes than the checkpoint.
+        DataError: classes that cannot be matched by name, or none in common.
         VfmsegError: whatever else is wrong.
     """
     names = [target.name for target in targets]
@@ -116,16 +133,15 @@ def validate_targets(
     header = None if is_published(file) else read_header(file)
     base = recipe or recipe_of(file, {})
     of_targets = {target.name: _recipe_of(base, target) for target in targets}
-    opened = {}
+    opened, matches = {}, {}
     for target in targets:
         val = opened[target.name] = open_split(of_targets[target.name], target.split)
-        if header is not None:
-            refuse_other_classes(header.label_space, val.label_space, file)
+        matches[target.name] = _match(target, val, header, file, base.recipe.task)
         if out is not None:
             refuse_run_folder(Path(out) / target.name)
-        say(
-            f"target {target.name}: {len(val)} images of {of_targets[target.name].data.name} ({target.split})"
-        )
+        said = f"{len(val)} images of {of_targets[target.name].data.name} ({target.split})"
+        match = matches[target.name]
+        say(f"target {target.name}: {said}" + ("" if match is None else f", {match.sentence}"))
     writes = out is not None and rank_zero_only.rank == 0
     if writes:
         make_writable(Path(str(out)))
@@ -137,11 +153,20 @@ def validate_targets(
         folder = None if out is None else Path(out) / target.name
         if prepared is None:
             own_say = functools.partial(_say_of, say, target.name)
-            prepared = prepare(file, of_targets[target.name], out=folder, split=target.split, say=own_say)
+            prepared = prepare(
+                file,
+                of_targets[target.name],
+                out=folder,
+                split=target.split,
+                say=own_say,
+                match=matches[target.name],
+            )
         else:
             chosen = dataclasses.replace(of_targets[target.name], trainer=prepared.chosen.trainer)
             val = opened[target.name]
-            prepared = dataclasses.replace(prepared, chosen=chosen, val=val, split=target.split)
+            prepared = dataclasses.replace(
+                prepared, chosen=chosen, val=val, split=target.split, match=matches[target.name]
+            )
             if writes:
                 make_writable(Path(str(folder)))
             say(
@@ -149,10 +174,44 @@ def validate_targets(
             )
         done = score(prepared, out=folder)
         rows[target.name], tables[target.name] = done.result, done.scores.table()
+        if share := done.result.get("val/ignored_share"):
+            say(
+                f"target {target.name}: {share:.2%} of the labelled pixels are of classes that the model does not know; "
+                "they were ignored"
+            )
     result = _summary(rows, headline, None if header is None else header.metrics.get(headline))
     if writes:
-        write_json(Path(str(out)) / "targets.json", result)
+        assert prepared is not None  # the program asks for targets only where there is one
+        write_json(Path(str(out)) / "targets.json", {**result, "model": model_facts(prepared)})
     return TargetsRun(tables, result)
+
+
+def _match(
+    target: Target, val: SegmentationDataset, header: CheckpointHeader | None, file: Path, task: str
+) -> ClassMatch | None:
+    """Return what the target's classes are to the model; None where they are the model's."""
+    if header is None:
+        if target.classes:
+            raise RecipeError(
+                f"--target {target.name}: classes cannot be mapped for {file}, a published checkpoint, which has no names "
+                "of classes. Leave out `classes`."
+            )
+        return None
+    if task != "semantic":
+        refuse_other_classes(header.label_space, val.label_space, file)
+        if target.classes:
+            raise RecipeError(
+                f"--target {target.name}: classes are mapped for the task semantic only; this model's is {task}. Leave "
+                "out `classes`."
+            )
+        return None
+    drawn = set(val.label_map.raw_to_id.values())
+    drawn |= set(val.label_map.colours.values())
+    try:
+        match = match_classes(header.label_space, val.label_space, drawn=drawn, chosen=target.classes)
+    except DataError as error:
+        raise DataError(f"--target {target.name}: {error}") from None
+    return None if is_same(match) else match
 
 
 def _say_of(say: Say, name: str, message: str) -> None:

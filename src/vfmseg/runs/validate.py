@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from vfmseg.data.class_match import ClassMatch
 from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
@@ -26,12 +27,14 @@ from vfmseg.runs.assemble import (
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import RECIPE_FILE, make_writable, write_json
 from vfmseg.runs.machine import Machine, build_trainer, memory_given_back, settle_machine
+from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
 from vfmseg.runs.resume import differences
 from vfmseg.runs.start_weights import build_published, is_published, refuse_without_recipe
 from vfmseg.tasks.base import Scores
-from vfmseg.training.callbacks.pictures import write_validation
+from vfmseg.tasks.matched import MatchedSemanticTask
+from vfmseg.training.callbacks.pictures import ExtremePictures
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corrupted, Corruption
 from vfmseg.types import LabelSpace
@@ -98,6 +101,8 @@ class Prepared:
     val: SegmentationDataset
     split: str
     segmenter: Segmenter
+    match: ClassMatch | None = None
+    """Where the data's classes are not the model's: which of them mean the same."""
 
 
 def prepare(
@@ -107,6 +112,7 @@ def prepare(
     out: str | Path | None,
     split: str,
     say: Say,
+    match: ClassMatch | None = None,
     **overrides: Any,
 ) -> Prepared:
     """Open data and load a model for :func:`score`, all that can go wrong first; see :func:`validate`."""
@@ -132,12 +138,13 @@ def prepare(
     if out is not None and rank_zero_only.rank == 0:
         make_writable(Path(out))
     val = open_split(chosen, split)
-    if header is not None:
+    if header is not None and match is None:
         refuse_other_classes(header.label_space, val.label_space, file)
     step = "published" if header is None else f"step {header.step}"
     say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
-    segmenter = restore(file) if header is not None else build_published(own, val.label_space, file, say)
-    return Prepared(file, header, chosen, own, machine, val, split, segmenter)
+    classes = val.label_space if match is None else match.model
+    segmenter = restore(file) if header is not None else build_published(own, classes, file, say)
+    return Prepared(file, header, chosen, own, machine, val, split, segmenter, match)
 
 
 def refuse_run_folder(out: Path) -> None:
@@ -153,12 +160,17 @@ def score(
 ) -> ValidationRun:
     """Score a prepared model, under a corruption where one is given; write ``out`` as :func:`validate` does."""
     header, chosen, own, val = prepared.header, prepared.chosen, prepared.own, prepared.val
+    match = prepared.match
+    label_space = val.label_space if match is None else match.model
     criterion = build_criterion(own, val, lambda _: None)
-    module = build_module(own, prepared.segmenter, criterion, val.label_space)
-    trainer = build_trainer(chosen, prepared.machine, callbacks=[], loggers=[])
+    module = build_module(own, prepared.segmenter, criterion, label_space)
+    if match is not None:
+        module.task = MatchedSemanticTask(match)
     data = build_data(chosen, None, val)
     if corruption is not None:
         data.val = Corrupted(data.val, corruption, chosen.seed)
+    drawn = [] if out is None else [ExtremePictures(Path(out), val=data.val, label_space=label_space)]
+    trainer = build_trainer(chosen, prepared.machine, callbacks=drawn, loggers=[])
     trainer.validate(module, datamodule=data, verbose=False)
     found = module.validation
     assert found is not None
@@ -172,13 +184,20 @@ def score(
         "images": len(val),
         **found.scores.row("val"),
         **baseline,
+        **({} if match is None else _matched_row(match)),
         "seconds": round(found.seconds, 3),
     }
     if out is not None and rank_zero_only.rank == 0:
-        folder = Path(out)
-        write_json(folder / "result.json", result)
-        write_validation(folder, found, own.task, val.label_space, [], [])
+        write_json(Path(out) / "result.json", {**result, "model": model_facts(prepared)})
     return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result)
+
+
+def _matched_row(match: ClassMatch) -> dict[str, Any]:
+    return {
+        "scored_classes": len(match.shared),
+        "left_out_classes": ", ".join(match.left_out),
+        "ignored_classes": ", ".join(match.ignored),
+    }
 
 
 def recipe_of(
@@ -253,6 +272,7 @@ def refuse_other_classes(model: LabelSpace, data: LabelSpace, file: Path) -> Non
         f"{file} knows {model.num_classes} classes, the data has {data.num_classes}.{order}\n"
         f"  in the data only: {', '.join(missing) or 'none'}\n"
         f"  in the checkpoint only: {', '.join(extra) or 'none'}\n"
-        "Map the data's labels to the checkpoint's classes (names and label_map in data.yaml), or fine-tune on this "
-        "data first: vfmseg fit --init_from CHECKPOINT."
+        "For the task semantic, validate --target NAME=PATH maps classes by name. Else map the data's labels to the "
+        "checkpoint's classes (names and label_map in data.yaml), or fine-tune on this data first: vfmseg fit --init_from "
+        "CHECKPOINT."
     )

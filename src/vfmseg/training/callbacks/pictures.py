@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import ImageRecord, SegmentationModule, Validation
 from vfmseg.training.stream import SampleSource
 from vfmseg.types import LabelSpace
+
+EXTREMES = 6
+"""How many best and how many worst images are drawn of a validation."""
 
 
 class Pictures(StepCallback):
@@ -64,30 +68,81 @@ class Pictures(StepCallback):
         with self.average.in_place(pl_module) if self.average is not None else nullcontext():
             fixed = np.linspace(0, len(self.val) - 1, min(self.overlays, len(self.val))).round().astype(int)
             names = [f"step_{found.step:06d}/{place:02d}.jpg" for place in range(len(fixed))]
-            self._draw(trainer, pl_module, fixed.tolist(), names)
+            drawing = Drawing(trainer, pl_module, self.val, self.label_space, self.run_folder / "predictions")
+            drawing.draw(fixed.tolist(), names)
             worst: list[ImageRecord] = []
             best: list[ImageRecord] = []
             if trainer.state.fn != "fit" or trainer.global_step >= trainer.max_steps or trainer.should_stop:
-                ranked = sorted(found.images, key=lambda image: image.score)
-                worst = ranked[: min(self.extremes, (len(ranked) + 1) // 2)]  # no image is in both
-                best = ranked[len(worst) :][::-1][: self.extremes]
-                for kind, chosen in (("worst", worst), ("best", best)):
-                    pictures = [f"{kind}/{place:02d}.jpg" for place in range(len(chosen))]
-                    self._draw(trainer, pl_module, [one.index for one in chosen], pictures)
+                worst, best = drawing.draw_extremes(found, self.extremes)
         write_validation(self.run_folder, found, pl_module.task.name, self.label_space, worst, best)
 
-    def _draw(
-        self, trainer: pl.Trainer, module: SegmentationModule, indices: Sequence[int], names: Sequence[str]
-    ) -> None:
+
+class ExtremePictures(pl.Callback):
+    """Draws the best and worst images of a validation that belongs to no run, and writes its ``validation.json``.
+
+    Args:
+        folder: where to write.
+        val: validation samples as they are scored.
+        label_space: names and colours.
+    """
+
+    def __init__(self, folder: Path, *, val: SampleSource, label_space: LabelSpace) -> None:
+        super().__init__()
+        self.folder = folder
+        self.val = val
+        self.label_space = label_space
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw while the model is still where it computes."""
+        assert isinstance(pl_module, SegmentationModule)
+        found = pl_module.validation
+        if not trainer.is_global_zero or found is None:
+            return
+        drawing = Drawing(trainer, pl_module, self.val, self.label_space, self.folder / "predictions")
+        worst, best = drawing.draw_extremes(found, EXTREMES)
+        write_validation(self.folder, found, pl_module.task.name, self.label_space, worst, best)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What is needed to draw validation images: image, truth and prediction side by side."""
+
+    trainer: pl.Trainer
+    module: SegmentationModule
+    val: SampleSource
+    label_space: LabelSpace
+    folder: Path
+    """``predictions``."""
+
+    def draw(self, indices: Sequence[int], names: Sequence[str]) -> None:
+        """Predict these samples and write their pictures under these names.
+
+        Raises:
+            ResourceError: the folder cannot be written.
+        """
         for index, name in zip(indices, names, strict=True):
             sample = self.val[index]
-            with trainer.precision_plugin.val_step_context(), torch.no_grad():
-                (found,) = module.predict([sample.image.to(module.device)])
-            path = self.run_folder / "predictions" / name
+            with self.trainer.precision_plugin.val_step_context(), torch.no_grad():
+                (found,) = self.module.predict([sample.image.to(self.module.device)])
+            path = self.folder / name
             with writing(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                picture = module.task.draw(sample, found, self.label_space)
+                picture = self.module.task.draw(sample, found, self.label_space)
                 Image.fromarray(picture).save(path, quality=88)
+
+    def draw_extremes(self, found: Validation, extremes: int) -> tuple[list[ImageRecord], list[ImageRecord]]:
+        """Draw up to ``extremes`` worst and as many best images, none in both; return them, the most extreme first.
+
+        Raises:
+            ResourceError: the folder cannot be written.
+        """
+        ranked = sorted(found.images, key=lambda image: image.score)
+        worst = ranked[: min(extremes, (len(ranked) + 1) // 2)]
+        best = ranked[len(worst) :][::-1][:extremes]
+        for kind, chosen in (("worst", worst), ("best", best)):
+            names = [f"{kind}/{place:02d}.jpg" for place in range(len(chosen))]
+            self.draw([one.index for one in chosen], names)
+        return worst, best
 
 
 def write_validation(

@@ -1,0 +1,27 @@
+"""A recipe in, a short word out that is the same for runs that differ in their seed or their machine only.
+
+Nothing here needs torch: reports tell by it which runs repeat each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_LEFT_OUT = ("seed", "trainer")
+_LEFT_OUT_OF_DATA = ("path", "num_workers")
+"""Where the images lie and how they are read is no part of the method."""
+
+
+def recipe_id(tree: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits of a resolved recipe, as it stands in ``recipe.yaml`` or in a checkpoint.
+
+    Args:
+        tree: nested plain values.
+    """
+    kept = {key: value for key, value in tree.items() if key not in _LEFT_OUT}
+    if isinstance(data := kept.get("data"), Mapping):
+        kept["data"] = {key: value for key, value in data.items() if key not in _LEFT_OUT_OF_DATA}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
