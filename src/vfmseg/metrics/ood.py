@@ -18,7 +18,7 @@ from vfmseg.metrics.score_counts import CountedByScore
 
 @dataclass(frozen=True)
 class OutOfDistributionScores:
-    """How well low confidence finds the pixels of unknown objects."""
+    """How well low confidence finds the pixels of unknown objects. Without known or unknown ones, numbers are NaN."""
 
     auroc: Bounded
     auprc: Bounded
@@ -30,7 +30,7 @@ class OutOfDistributionScores:
     """Whether no confidence was put into a bin, so that the bounds are the numbers."""
 
     def row(self, prefix: str = "val") -> dict[str, float | None]:
-        """Return one flat row with numbers and what they may be off by.
+        """Return one flat row with numbers and what they may be off by; None for NaN.
 
         ``{"val/ood_auroc": 0.97, "val/ood_auroc_bound": 1e-5, ...}``
         """
@@ -62,15 +62,18 @@ class OutOfDistribution(CountedByScore):
         refuse_numbers(is_void, "mask of void pixels", name)
         self.counts.update(confidence, is_unknown, ~is_void, name=name)
 
-    def scores(self) -> OutOfDistributionScores:
+    def scores(self, *, allow_one_kind: bool = False) -> OutOfDistributionScores:
         """Return the scores of everything counted so far.
 
+        Args:
+            allow_one_kind: Where no unknown or no known pixel was counted, return numbers that are NaN.
+
         Raises:
-            LabelError: No unknown or no known pixel was counted.
+            LabelError: No unknown or no known pixel was counted, unless that is allowed.
         """
         unknown, known = self.counts.counts()
         num_unknown, num_known = int(unknown.sum()), int(known.sum())
-        if not (num_unknown and num_known):
+        if not (allow_one_kind or (num_unknown and num_known)):
             raise LabelError(
                 f"{num_unknown} pixels of unknown objects and {num_known} others were counted: how well the ones are "
                 "told from the others needs both. Give the mask value or folder that marks unknown objects, and "
