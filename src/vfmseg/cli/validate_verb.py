@@ -33,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="score it on this data instead: any number of times, each with a name of your choice; in place of a "
-        "path, {keys of the recipe's data, and split}, such as 'night={name: acdc, path: DIR}'",
+        "path, {keys of the recipe's data, split, and classes (its class: the model's, where names differ)}, such as "
+        "'night={name: acdc, path: DIR}'",
     )
     parser.add_argument(
         "--corruptions",

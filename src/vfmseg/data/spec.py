@@ -40,6 +40,14 @@ class LabelMap:
     """What to do about other values, for messages."""
     channel: int | None = None
     """Of label files with several channels, the one that holds the raw values; None where they have one."""
+    never_drawn: frozenset[int] = frozenset()
+    """Raw values that are defined, but that no label of the data set holds."""
+
+    @property
+    def drawn_ids(self) -> frozenset[int]:
+        """Ids of the classes that labels can hold."""
+        by_value = {i for raw, i in self.raw_to_id.items() if raw not in self.never_drawn}
+        return frozenset(by_value | set(self.colours.values())) - {IGNORE_INDEX}
 
     @property
     def raw_values(self) -> str:
@@ -176,7 +184,8 @@ def read_label_map(classes: str, ignored_values: tuple[int, ...] = (), onto: str
         )
         raw_to_id = {row["id"]: row["train_id"] for row in rows}
     raw_to_id.update(dict.fromkeys(ignored_values, IGNORE_INDEX))
-    return LabelMap(space, raw_to_id, channel=raw.get("channel"))
+    never_drawn = frozenset(raw.get("never_drawn", ()))
+    return LabelMap(space, raw_to_id, channel=raw.get("channel"), never_drawn=never_drawn)
 
 
 def format_ranges(values: list[int]) -> str:

@@ -193,8 +193,8 @@ def _match(
     if header is None:
         if target.classes:
             raise RecipeError(
-                f"--target {target.name}: classes cannot be mapped for {file}, a published checkpoint, which has no names "
-                "of classes. Leave out `classes`."
+                f"--target {target.name}: classes cannot be mapped for {file}, a published checkpoint, which names no "
+                "classes. Leave out `classes`."
             )
         return None
     if task != "semantic":
@@ -205,8 +205,7 @@ def _match(
                 "out `classes`."
             )
         return None
-    drawn = set(val.label_map.raw_to_id.values())
-    drawn |= set(val.label_map.colours.values())
+    drawn = val.label_map.drawn_ids
     try:
         match = match_classes(header.label_space, val.label_space, drawn=drawn, chosen=target.classes)
     except DataError as error:

@@ -273,6 +273,6 @@ def refuse_other_classes(model: LabelSpace, data: LabelSpace, file: Path) -> Non
         f"  in the data only: {', '.join(missing) or 'none'}\n"
         f"  in the checkpoint only: {', '.join(extra) or 'none'}\n"
         "For the task semantic, validate --target NAME=PATH maps classes by name. Else map the data's labels to the "
-        "checkpoint's classes (names and label_map in data.yaml), or fine-tune on this data first: vfmseg fit --init_from "
-        "CHECKPOINT."
+        "checkpoint's classes (names and label_map in data.yaml), or fine-tune on this data first: vfmseg fit "
+        "--init_from CHECKPOINT."
     )

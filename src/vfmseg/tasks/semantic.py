@@ -13,7 +13,7 @@ from torch import Tensor
 from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_baseline
 from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.postprocess.semantic import is_finite, pixel_scores
-from vfmseg.tasks.base import ImageScore, Segment, Task
+from vfmseg.tasks.base import ImageScore, Metric, Segment, Task
 from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, stride_plan, tile_plan
 from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
 from vfmseg.types import LabelSpace, PixelLogits, Sample, SemanticMap, Size
@@ -42,7 +42,7 @@ class SemanticTask(Task):
         """Return the mIoU of predicting the most frequent class everywhere."""
         return {"baseline/majority_miou": majority_baseline(scores.confusion)}
 
-    def metric(self, label_space: LabelSpace, device: torch.device | str) -> SemanticMetric:
+    def metric(self, label_space: LabelSpace, device: torch.device | str) -> Metric:
         """Return an empty confusion matrix over the classes."""
         return SemanticMetric(label_space, device)
 
