@@ -122,6 +122,7 @@ def test_tuning__merged_weights_give_equal_outputs(encoders, family, name):
     if (family, name) in NO_PLACE:
         pytest.skip("has no place there")
     tuning = tuned(encoder, name)
+    assert tuning.can_merge == (name in MERGEABLE)
     if name not in MERGEABLE:
         with pytest.raises(RecipeError, match="cannot be merged"):
             tuning.merge(encoder)

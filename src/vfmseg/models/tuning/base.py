@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import NoReturn
 
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ class Tuning(nn.Module, ABC):
     """The word in a recipe."""
     encoder_learns: bool = False
     """Whether the encoder's own layers train; if not, they stay in evaluation mode (no dropout, no drop path)."""
+    can_merge: bool = False
+    """Whether :meth:`merge` can fold what was added into the encoder's weights."""
 
     @abstractmethod
     def attach(self, encoder: Encoder) -> None:
@@ -70,6 +73,10 @@ class Tuning(nn.Module, ABC):
         Raises:
             RecipeError: what was added is no change of weights.
         """
+        self.refuse_merge()
+
+    def refuse_merge(self) -> NoReturn:
+        """Raise the RecipeError that says why the tuning cannot be merged."""
         raise RecipeError(
             f"tuning {self.name} cannot be merged: what it adds is computed from the tokens, and is no change of the "
             "encoder's weights. Of the tunings that add something, lora and soma can."

@@ -14,6 +14,8 @@ from vfmseg.models.tuning.base import Tuning
 class _Addless(Tuning):
     """What adds nothing has nothing to fold in."""
 
+    can_merge = True
+
     def merge(self, encoder: Encoder) -> None:
         """Nothing was added, so there is nothing to fold in."""
 

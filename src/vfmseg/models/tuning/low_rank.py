@@ -111,6 +111,7 @@ def minor_components(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 class _LowRankTuning(Tuning):
+    can_merge = True
     layers: Layers
     rank: int
 
