@@ -21,6 +21,7 @@ from vfmseg.tasks.base import Task
 from vfmseg.tasks.instance import InstanceTask
 from vfmseg.tasks.panoptic import PanopticTask
 from vfmseg.tasks.semantic import SemanticTask, predict_tiles, predict_windows
+from vfmseg.transforms.sliding_window import View
 from vfmseg.types import LabelSpace, Output, SemanticMap
 
 Tiling = Literal["auto", "always", "never"]
@@ -103,7 +104,7 @@ class Predictor:
         tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1)))  # (3, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if isinstance(self.task, SemanticTask):
-                semantic = self._semantic(tensor, confidence is not False, tiling, overlap)
+                semantic = self._semantic(tensor, self.task.view, confidence is not False, tiling, overlap)
                 return SemanticSegmentation.of(pixels, semantic, self.label_space)
             (found,) = self.task.predict(self._segment, [tensor], self.segmenter.image_size, self.label_space)
         return self.result_type.of(pixels, found, self.label_space)
@@ -139,13 +140,17 @@ class Predictor:
         if not 0 <= min_score <= 1:
             raise RecipeError(f"min_score is {min_score}; allowed: 0 (draw all instances) to 1.")
 
-    def _semantic(self, image: torch.Tensor, confidence: bool, tiling: Tiling, overlap: float) -> SemanticMap:
+    def _semantic(
+        self, image: torch.Tensor, view: View, confidence: bool, tiling: Tiling, overlap: float
+    ) -> SemanticMap:
         crop = self.segmenter.image_size
         large = image.shape[-2] > crop[0] and image.shape[-1] > crop[1]
         if tiling == "always" or (tiling == "auto" and large):
             pixels = int(overlap * min(crop))
             return predict_tiles(self._segment, image, crop, overlap=pixels, confidence=confidence)
-        (found,) = predict_windows(self._segment, [image.to(self.device)], crop, confidence=confidence)
+        (found,) = predict_windows(
+            self._segment, [image.to(self.device)], crop, confidence=confidence, view=view
+        )
         return found
 
     def _segment(self, crops: torch.Tensor) -> Output:

@@ -159,9 +159,9 @@ def refuse_other_statistics(which: str, values: Tensor, segmenter: Segmenter) ->
     theirs = values.flatten().to(ours)
     if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
         raise WeightsError(
-            f"the file was trained on pixels with {which} {theirs.tolist()}, but the encoder's own is "
-            f"{ours.tolist()}; its predictions would be wrong. Copy the file's numbers into segmenter.encoder.mean "
-            "and .std before loading it."
+            f"the file was trained on pixels with {which} {theirs.tolist()}, but here it is {ours.tolist()}; its "
+            "predictions would be wrong. Set encoder.statistics to the file's: imagenet, or [[mean of red, green, blue], "
+            "[standard deviation of each]]."
         )
 
 

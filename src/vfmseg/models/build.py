@@ -11,7 +11,7 @@ from vfmseg.errors import RecipeError, nearest
 from vfmseg.models.decoders.base import Decoder
 from vfmseg.models.decoders.catalog import DECODERS
 from vfmseg.models.encoders.base import EXTRA_TOKENS_REFUSED, Encoder
-from vfmseg.models.encoders.load import build_encoder
+from vfmseg.models.encoders.load import Statistics, build_encoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.tuning.catalog import TUNINGS, build_tuning
 
@@ -30,6 +30,7 @@ def build(
     positions: str = "crop",
     overrides: Mapping[str, int | float | bool] | None = None,
     rope_rescale: float | None = None,
+    statistics: Statistics = "own",
     decoder_options: Mapping[str, int | bool | Sequence[int] | None] | None = None,
     seed: int | None = None,
 ) -> Segmenter:
@@ -49,6 +50,7 @@ def build(
         positions: ``crop`` (benchmark) or ``stretch`` (timm) for non-square images.
         overrides: the encoder's sizes, for tiny encoders with random weights.
         rope_rescale: random rescaling of DINOv3's rotary positions in training; None = none.
+        statistics: what pixels are normalised by: ``own``, ``imagenet`` or (mean, standard deviation) in [0, 1].
         decoder_options: sizes of the decoder (mask2former: num_queries, num_blocks, embed_dim, num_heads;
             mask2former_full: these, and the parts adapter, taps, pixel_decoder, multi_scale; eomt:
             num_queries, num_blocks).
@@ -79,6 +81,7 @@ def build(
         positions=positions,
         overrides=dict(overrides or {}),
         rope_rescale=rope_rescale,
+        statistics=statistics,
     )
     if seed is not None:  # the decoder starts alike whether the encoder's weights were drawn or read
         torch.manual_seed(seed + 1)

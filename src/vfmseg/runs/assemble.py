@@ -19,15 +19,18 @@ from vfmseg.losses.settings import MaskLossSettings
 from vfmseg.models.build import build
 from vfmseg.models.decoders.eomt import EoMTDecoder
 from vfmseg.models.segmenter import Segmenter
+from vfmseg.runs.augment import build_transform
 from vfmseg.runs.data_place import data_place
 from vfmseg.runs.data_recipe import SourceRecipe
 from vfmseg.runs.decoder_recipe import EoMTRecipe, LinearRecipe, span_in_steps
 from vfmseg.runs.recipe import Recipe, as_size
+from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.datamodule import SegmentationData
+from vfmseg.training.halved import Halved
 from vfmseg.training.module import Criterion, OptimizerSettings, SegmentationModule
 from vfmseg.training.schedule import MaskSchedule, annealing_spans
-from vfmseg.transforms.pipeline import Augmentation, TrainTransform
+from vfmseg.transforms.sliding_window import View
 from vfmseg.types import LabelSpace
 
 Say = Callable[[str], None]
@@ -102,6 +105,8 @@ def open_splits(recipe: Recipe, say: Say) -> Splits:
         )
     for split in (splits.train, splits.val):
         say(f"data: {split.sentence}")
+    for line in said_of_view(recipe.windows, recipe.data):
+        say(f"validation: {line}")
     say(
         f"data: {len(splits.train)} training and {len(splits.val)} validation images, "
         f"{splits.label_space.num_classes} classes"
@@ -139,6 +144,7 @@ def build_model(recipe: Recipe, num_classes: int) -> Segmenter:
         positions=encoder.positions,
         overrides=encoder.overrides,
         rope_rescale=encoder.rope_rescale,
+        statistics=encoder.statistics,
         decoder_options=options,
         seed=recipe.seed,
     )
@@ -237,7 +243,7 @@ def build_module(
     return SegmentationModule(
         segmenter,
         criterion,
-        build_task(recipe.task),
+        build_task(recipe.task, View(recipe.windows.stride, recipe.data.test_size)),
         label_space,
         OptimizerSettings(
             learning_rate=training.learning_rate,
@@ -260,19 +266,11 @@ def build_module(
 
 def build_data(recipe: Recipe, train: TrainingSet | None, val: SegmentationDataset) -> SegmentationData:
     """Build the loaders."""
-    augmentation = recipe.augmentation
+    seen = WithTruth(val) if recipe.task == "instance" else val
     return SegmentationData(
         train,
-        WithTruth(val) if recipe.task == "instance" else val,
-        transform=TrainTransform(
-            Augmentation(
-                size=as_size(recipe.encoder.image_size),
-                scale_range=(augmentation.scale_min, augmentation.scale_max),
-                color_jitter=augmentation.color_jitter,
-                flip=augmentation.flip,
-                redraw=augmentation.redraw,
-            )
-        ),
+        Halved(seen) if recipe.data.test_halved else seen,
+        transform=build_transform(recipe.augmentation, as_size(recipe.encoder.image_size)),
         collate=collate_batch,
         batch_size=recipe.data.batch_size,
         effective_batch_size=recipe.training.effective_batch_size,

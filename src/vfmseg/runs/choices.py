@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from vfmseg.runs.augmentation_recipe import AUGMENTATION_RECIPES
 from vfmseg.runs.decoder_recipe import DECODER_RECIPES
 from vfmseg.runs.tuning_recipe import TUNING_RECIPES
 
@@ -18,8 +19,8 @@ class Choice(NamedTuple):
     kinds: Mapping[str, Any]
     """What the word may be -> the dataclass."""
     default: str
-    listed: str
-    """What `vfmseg list` calls them."""
+    listed: str = ""
+    """What `vfmseg list` calls them; empty where it does not list them."""
 
     @property
     def key(self) -> str:
@@ -30,5 +31,6 @@ class Choice(NamedTuple):
 CHOICES: dict[str, Choice] = {
     "tuning": Choice("tuning", "method", TUNING_RECIPES, "full", "tunings"),
     "decoder": Choice("decoder", "name", DECODER_RECIPES, "linear", "decoders"),
+    "augmentation": Choice("augmentation", "method", AUGMENTATION_RECIPES, "benchmark"),
 }
 """By section, in the order of the recipe."""

@@ -77,6 +77,14 @@ class DataRecipe:
     """Of downloads in parts (GTA V), use those that are there instead of stopping."""
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """For a `folder` without a validation split: this share of the images; the same ones whatever `seed` is."""
+    test_size: tuple[PositiveInt, PositiveInt] | None = None
+    """[height, width] into which validation images are scaled (bilinear, keeping their shape, in either orientation)
+    before windows are cut, as published for some data: Rein takes [512, 1024] for Cityscapes with crops of 512, [720,
+    1280] for BDD100K. Labels keep their size, and predictions are scored at it. null: scaled to cover what the encoder
+    sees."""
+    test_halved: bool = False
+    """Validation images and labels are halved before all else, as Rein does with Mapillary; the scores are then of
+    smaller labels, and say so."""
     skip_bad: bool = False
     """Leave out files that cannot be read, counted and listed, instead of stopping."""
     skip_constant_labels: bool = False

@@ -20,6 +20,7 @@ from vfmseg.runs.start_weights import (
 )
 from vfmseg.runs.validate import model_recipe, restore
 from vfmseg.tasks.catalog import build_task
+from vfmseg.transforms.sliding_window import View
 
 
 def load(
@@ -48,7 +49,8 @@ def load(
     header = read_header(file)
     if recipe is not None:
         raise RecipeError(f"{file} knows what it is; leave out the recipe, which is for published files.")
-    task = build_task(model_recipe(header, file).task)
+    own = model_recipe(header, file)
+    task = build_task(own.task, View(own.windows.stride))
     return Predictor(restore(file), header.label_space, task, device=device)
 
 
@@ -61,4 +63,5 @@ def _load_published(
     chosen = read_recipe(recipe, needs_data=False).recipe
     label_space = published_label_space(chosen)
     segmenter = build_published(chosen, label_space, file, say_on_stderr)
-    return Predictor(segmenter, label_space, build_task(chosen.task), device=device)
+    task = build_task(chosen.task, View(chosen.windows.stride))
+    return Predictor(segmenter, label_space, task, device=device)

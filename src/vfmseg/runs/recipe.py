@@ -14,6 +14,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from vfmseg.models.encoders.catalog import lookup
+from vfmseg.runs.augmentation_recipe import (
+    AugmentationRecipe,
+    BenchmarkAugmentationRecipe,
+    augmentation_contradictions,
+)
 from vfmseg.runs.data_recipe import DataRecipe, data_contradictions
 from vfmseg.runs.decoder_recipe import DecoderRecipe, EoMTRecipe, LinearRecipe, decoder_contradictions
 from vfmseg.runs.training_recipe import TrainingRecipe
@@ -24,7 +29,9 @@ from vfmseg.runs.values import (
     PositiveFloat,
     PositiveInt,
     SizeSetting,
+    StatisticsSetting,
 )
+from vfmseg.runs.windows_recipe import WindowsRecipe, windows_contradictions
 
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -48,24 +55,11 @@ class EncoderRecipe:
     rope_rescale: PositiveFloat | None = None
     """In training, rotary positions of DINOv3 are rescaled by a random factor between 1/x and x, as transformers' DINOv3
     does (2 in the published EoMT on DINOv3); null = never."""
+    statistics: StatisticsSetting = "own"
+    """What pixels in [0, 1] are normalised by: `own`, what the weights were pre-trained with; `imagenet`, as Rein does
+    with every encoder; or [[mean of red, green, blue], [standard deviation of each]]."""
     overrides: dict[str, int | float | bool] = field(default_factory=dict)
     """Sizes other than the model's own (embed_dim, depth, num_heads), for tiny encoders with random weights."""
-
-
-@checked(frozen=True, kw_only=True, config=_STRICT)
-class AugmentationRecipe:
-    """Training augmentation (arXiv 2404.12172; the same in EoMT)."""
-
-    scale_min: PositiveFloat = 0.5
-    """Smallest scale of the image against the crop."""
-    scale_max: PositiveFloat = 2.0
-    """Largest scale."""
-    color_jitter: bool = True
-    """Brightness ±32/255, contrast ±0.5, saturation ±0.5, hue ±18/360, each with probability 0.5."""
-    flip: bool = True
-    """Mirror left and right with probability 0.5."""
-    redraw: Literal["crop", "all"] = "crop"
-    """What is drawn again while a crop shows nothing labelled: the crop (benchmark), or all of it (EoMT)."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)
@@ -102,8 +96,10 @@ class Recipe:
     """What turns its tokens into classes."""
     data: DataRecipe = field(default_factory=DataRecipe)
     """What it learns from."""
-    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=BenchmarkAugmentationRecipe)
     """How training images are varied."""
+    windows: WindowsRecipe = field(default_factory=WindowsRecipe)
+    """How evaluation looks at images of other sizes than the encoder's."""
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     """How long and how fast it learns."""
     trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
@@ -130,11 +126,8 @@ def contradictions(recipe: Recipe, *, needs_data: bool = True) -> list[str]:
             f"encoder.image_size {size[0]}x{size[1]} is not a multiple of encoder.patch_size {patch}; "
             f"the nearest that is: [{nearest[0]}, {nearest[1]}]"
         )
-    if recipe.augmentation.scale_min > recipe.augmentation.scale_max:
-        found.append(
-            f"augmentation.scale_min {recipe.augmentation.scale_min} is above augmentation.scale_max "
-            f"{recipe.augmentation.scale_max}; swap them"
-        )
+    found += augmentation_contradictions(recipe.augmentation)
+    found += windows_contradictions(recipe.windows, recipe.data, recipe.task, size)
     found += decoder_contradictions(recipe.decoder, recipe.training.steps)
     found += tuning_contradictions(recipe.tuning, getattr(recipe.decoder, "num_queries", None))
     if isinstance(recipe.decoder, LinearRecipe) and recipe.task != "semantic":

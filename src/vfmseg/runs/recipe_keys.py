@@ -31,9 +31,9 @@ def _keys_of_choice(choice: Choice) -> dict[str, tuple[str, str]]:
             if key != choice.key:
                 of_key.setdefault(key, {})[word] = default_and_text
     with_keys = {word for said in of_key.values() for word in said}
-    found = {
-        choice.key: (choice.default, f"`vfmseg list {choice.listed}`. One of: {', '.join(choice.kinds)}.")
-    }
+    allowed = f"One of: {', '.join(choice.kinds)}."
+    told = f"`vfmseg list {choice.listed}`. {allowed}" if choice.listed else _what_kinds_are(choice)
+    found = {choice.key: (choice.default, told)}
     for key, said in of_key.items():
         defaults, documentation = (_grouped({d: one[place] for d, one in said.items()}) for place in (0, 1))
         is_alike = len(documentation) == 1 and len(said) == len(with_keys)
@@ -44,6 +44,14 @@ def _keys_of_choice(choice: Choice) -> dict[str, tuple[str, str]]:
             " ".join(text if is_alike else f"{names}: {text}" for text, names in documentation.items()),
         )
     return found
+
+
+def _what_kinds_are(choice: Choice) -> str:
+    """Return each word of a section with what its dataclass says of it."""
+    said = {
+        word: dict(_collect(kind, f"{choice.section}."))[choice.key] for word, kind in choice.kinds.items()
+    }
+    return " ".join(f"`{word}`: {text}" for word, (_, text) in said.items())
 
 
 def _grouped(of_word: dict[str, str]) -> dict[str, str]:

@@ -32,11 +32,13 @@ from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
 from vfmseg.runs.resume import differences
 from vfmseg.runs.start_weights import build_published, is_published, refuse_without_recipe
+from vfmseg.runs.windows_recipe import said_of_view, view_row
 from vfmseg.tasks.base import Scores
 from vfmseg.tasks.matched import MatchedSemanticTask
 from vfmseg.training.callbacks.pictures import ExtremePictures
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corrupted, Corruption
+from vfmseg.transforms.sliding_window import View
 from vfmseg.types import LabelSpace
 
 
@@ -132,7 +134,7 @@ def prepare(
     trainer_recipe = dataclasses.replace(loaded.recipe.trainer, limit_val_batches=1.0)
     chosen = dataclasses.replace(loaded.recipe, trainer=trainer_recipe)
     own = chosen if header is None else model_recipe(header, file)
-    for line in _unused(chosen, own):
+    for line in (*_unused(chosen, own), *said_of_view(chosen.windows, chosen.data)):
         say(f"validate: {line}")
     machine = settle_machine(chosen, say, trains=False)
     if out is not None and rank_zero_only.rank == 0:
@@ -163,9 +165,12 @@ def score(
     match = prepared.match
     label_space = val.label_space if match is None else match.model
     criterion = build_criterion(own, val, lambda _: None)
-    module = build_module(own, prepared.segmenter, criterion, label_space)
+    seen = dataclasses.replace(own, windows=chosen.windows, data=chosen.data)
+    module = build_module(seen, prepared.segmenter, criterion, label_space)
     if match is not None:
-        module.task = MatchedSemanticTask(match)
+        matched = MatchedSemanticTask(match)
+        matched.view = View(chosen.windows.stride, chosen.data.test_size)
+        module.task = matched
     data = build_data(chosen, None, val)
     if corruption is not None:
         data.val = Corrupted(data.val, corruption, chosen.seed)
@@ -182,6 +187,7 @@ def score(
         "data": chosen.data.name,
         "split": prepared.split,
         "images": len(val),
+        **view_row(chosen.windows, chosen.data),
         **found.scores.row("val"),
         **baseline,
         **({} if match is None else _matched_row(match)),
@@ -224,6 +230,7 @@ def model_recipe(header: CheckpointHeader, file: Path) -> Recipe:
     """
     try:
         parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
+        parts |= {name: header.recipe[name] for name in ("windows",) if name in header.recipe}
         if header.encoder_hash is None:
             parts["encoder"] = {**parts["encoder"], "weights": "random"}
         return read_recipe(parts).recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -50,3 +50,9 @@ CountOrFraction = StepsOrFraction
 SpanOrNone = Annotated[NonNegativeInt | Fraction, BeforeValidator(_number)]
 """As StepsOrFraction, and 0 for none."""
 SizeSetting = PositiveInt | tuple[PositiveInt, PositiveInt]
+
+Mean = Annotated[Float, Field(ge=0, le=1)]
+Deviation = Annotated[Float, Field(gt=0, le=1)]
+StatisticsSetting = (
+    Literal["own", "imagenet"] | tuple[tuple[Mean, Mean, Mean], tuple[Deviation, Deviation, Deviation]]
+)

@@ -8,6 +8,7 @@ from vfmseg.tasks.base import Task
 from vfmseg.tasks.instance import InstanceTask
 from vfmseg.tasks.panoptic import PanopticTask
 from vfmseg.tasks.semantic import SemanticTask
+from vfmseg.transforms.sliding_window import View
 
 _TASKS: dict[str, Callable[[], Task]] = {
     "semantic": SemanticTask,
@@ -16,6 +17,14 @@ _TASKS: dict[str, Callable[[], Task]] = {
 }
 
 
-def build_task(name: str) -> Task:
-    """Return the task called ``name``; ``KeyError`` for a word the recipe reader should have refused."""
-    return _TASKS[name]()
+def build_task(name: str, view: View | None = None) -> Task:
+    """Return the task called ``name``; ``KeyError`` for a word the recipe reader should have refused.
+
+    Args:
+        name: the word in a recipe.
+        view: how a semantic model looks at images of other sizes than its own; other tasks see each image whole.
+    """
+    task = _TASKS[name]()
+    if view is not None and isinstance(task, SemanticTask):
+        task.view = view
+    return task

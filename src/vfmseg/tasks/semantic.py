@@ -14,7 +14,7 @@ from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_basel
 from vfmseg.metrics.scores import SegmentationScores
 from vfmseg.postprocess.semantic import is_finite, pixel_scores
 from vfmseg.tasks.base import ImageScore, Metric, Segment, Task
-from vfmseg.transforms.sliding_window import WindowPlan, cut, cut_rows, plan_windows, stride_plan, tile_plan
+from vfmseg.transforms.sliding_window import DEFAULT_VIEW, View, WindowPlan, cut, cut_rows, tile_plan
 from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
 from vfmseg.types import LabelSpace, PixelLogits, Sample, SemanticMap, Size
 from vfmseg.visualize.overlays import Painted, side_by_side
@@ -25,12 +25,14 @@ class SemanticTask(Task):
 
     name = "semantic"
     headline = "val/miou"
+    view: View = DEFAULT_VIEW
+    """How images of other sizes than the model's are seen."""
 
     def predict(
         self, segment: Segment, images: Sequence[Tensor], crop_size: Size, label_space: LabelSpace
     ) -> list[SemanticMap]:
         """Predict images by sliding windows, see :func:`predict_windows`."""
-        return predict_windows(segment, images, crop_size)
+        return predict_windows(segment, images, crop_size, view=self.view)
 
     def draw(self, sample: Sample, prediction: SemanticMap, label_space: LabelSpace) -> NDArray[np.uint8]:
         """Return image, truth and prediction side by side."""
@@ -79,7 +81,7 @@ def predict_windows(
     *,
     crops_at_once: int = 8,
     confidence: bool = False,
-    stride: int | None = None,
+    view: View = DEFAULT_VIEW,
 ) -> list[SemanticMap]:
     """Predict images by the benchmark's sliding windows (arXiv 2404.12172), as validation does, or by Rein's.
 
@@ -89,17 +91,12 @@ def predict_windows(
         crop_size: (height, width) that ``segment`` expects.
         crops_at_once: most crops handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
-        stride: pixels from window to window, as Rein is evaluated (341 with crops of 512), see ``stride_plan``; None:
-            the fewest windows, spread evenly.
+        view: how windows lie; ``View(341)`` with crops of 512 is how Rein is evaluated.
 
     Returns:
         One map per image, at the image's own size.
     """
-    sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-    plans = [
-        plan_windows(size, crop_size) if stride is None else stride_plan(size, crop_size, stride)
-        for size in sizes
-    ]
+    plans = [view.plan((image.shape[-2], image.shape[-1]), crop_size) for image in images]
     crops = torch.cat([cut(image, plan) for image, plan in zip(images, plans, strict=True)])
     scores, kind = _scores(segment, crops, crop_size, crops_at_once)
     maps, first = [], 0

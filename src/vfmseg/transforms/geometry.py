@@ -16,11 +16,22 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from vfmseg.types import Size
+from vfmseg.errors import LabelError
+from vfmseg.types import Sample, Size
 
 Window = tuple[int, int, int, int]
 """(top, left, height, width) in pixels."""
 _Number = TypeVar("_Number", bound=np.generic)
+
+
+def check_sizes(sample: Sample) -> None:
+    """Raise LabelError where image and id map of ``sample`` differ in size."""
+    label_size, image_size = tuple(sample.targets.id_map.shape), tuple(sample.image.shape[-2:])
+    if label_size != image_size:
+        raise LabelError(
+            f"{sample.name}: the image is {image_size} pixels (height, width), its id map "
+            f"{label_size}. Both must have one size; `vfmseg check-data` lists such pairs."
+        )
 
 
 def scaled_size(image_size: Size, target_size: Size, scale: float) -> Size:
@@ -121,10 +132,14 @@ def pad(label: NDArray[_Number], size: Size, fill: int) -> NDArray[_Number]:
     return padded
 
 
-def pad_to_planes(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Return new planes (3, height, width) of ``size``: (H, W, 3) ``pixels`` at the top left, 0 elsewhere."""
+def pad_to_planes(
+    pixels: NDArray[np.uint8], size: Size, fill: tuple[int, int, int] = (0, 0, 0)
+) -> NDArray[np.uint8]:
+    """Return new planes (3, height, width) of ``size``: (H, W, 3) ``pixels`` at the top left, ``fill`` elsewhere."""
     height, width = pixels.shape[:2]
-    planes = np.zeros((3, *size), np.uint8)
+    planes = np.empty((3, *size), np.uint8)
+    if (height, width) != size:
+        planes[:] = np.array(fill, np.uint8)[:, None, None]
     cv2.split(pixels, [plane[:height, :width] for plane in planes])
     return planes
 

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vfmseg.errors import LabelError, RecipeError
+from vfmseg.errors import RecipeError
 from vfmseg.transforms.color import ColorDraws, adjust_color
 from vfmseg.transforms.geometry import (
     Window,
+    check_sizes,
     cut,
     look_up,
     mirror,
@@ -126,7 +127,7 @@ class TrainTransform:
         Raises:
             LabelError: image and id map differ in size.
         """
-        _check_sizes(sample)
+        check_sizes(sample)
         return augment(sample, draw_plan(self.settings, sample, rng), self.settings.size)
 
 
@@ -253,12 +254,3 @@ def _draw_color(settings: Augmentation, rng: np.random.Generator) -> ColorDraws:
 def _size_of(sample: Sample) -> Size:
     height, width = sample.image.shape[-2:]
     return height, width
-
-
-def _check_sizes(sample: Sample) -> None:
-    label_size = tuple(sample.targets.id_map.shape)
-    if label_size != _size_of(sample):
-        raise LabelError(
-            f"{sample.name}: the image is {_size_of(sample)} pixels (height, width), its id map "
-            f"{label_size}. Both must have one size; `vfmseg check-data` lists such pairs."
-        )

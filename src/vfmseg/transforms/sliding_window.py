@@ -70,6 +70,8 @@ class WindowPlan:
     """Top to bottom."""
     columns: Axis
     """Left to right."""
+    antialias: bool = True
+    """Whether the resize of the image averages what it skips."""
 
     @property
     def image_size(self) -> Size:
@@ -95,6 +97,26 @@ class WindowPlan:
     def num_windows(self) -> int:
         """Number of windows."""
         return self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True)
+class View:
+    """How evaluation looks at an image: by default as :func:`plan_windows` plans."""
+
+    stride: int | None = None
+    """Pixels from one window to the next, see :func:`stride_plan`."""
+    fit: Size | None = None
+    """(height, width) of the box that the image is scaled to fit, see :func:`stride_plan`; needs ``stride``."""
+
+    def plan(self, image_size: Size, crop_size: Size) -> WindowPlan:
+        """Return the plan for an image of (height, width) and crops of the model's size."""
+        if self.stride is None:
+            return plan_windows(image_size, crop_size)
+        return stride_plan(image_size, crop_size, self.stride, fit=self.fit)
+
+
+DEFAULT_VIEW = View()
+"""As the benchmark evaluates."""
 
 
 def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = False) -> WindowPlan:
@@ -126,7 +148,9 @@ def plan_windows(image_size: Size, crop_size: Size, *, published_spans: bool = F
     return WindowPlan(axis(image_size[0], crop_size[0]), axis(image_size[1], crop_size[1]))
 
 
-def stride_plan(image_size: Size, crop_size: Size, stride: int, *, cover: bool = True) -> WindowPlan:
+def stride_plan(
+    image_size: Size, crop_size: Size, stride: int, *, cover: bool = True, fit: Size | None = None
+) -> WindowPlan:
     """Plan mmsegmentation's sliding windows, with which Rein is evaluated (arXiv 2312.04265): crop 512, stride 341.
 
     Windows start at multiples of the stride, the last ones shifted back to the border, and overlaps are averaged. An
@@ -138,6 +162,8 @@ def stride_plan(image_size: Size, crop_size: Size, stride: int, *, cover: bool =
         stride: pixels from one window to the next; 1 to the crop's shorter side. Published: 341 for 512, 683 for 1024.
         cover: first scale the image as :func:`plan_windows` does. For Cityscapes that is the published 1024 x 512 (2048
             x 1024 with crops of 1024); otherwise windows lie on the image's own resolution.
+        fit: in place of both, scale the image without antialiasing until it just fits this box, whose longer side is for
+            the image's longer one: the published evaluation of each data set.
 
     Raises:
         RecipeError: windows at this stride leave gaps, or do not move.
@@ -148,14 +174,19 @@ def stride_plan(image_size: Size, crop_size: Size, stride: int, *, cover: bool =
             f"1 and {min(crop_size)}. Published: 341 with crops of 512, 683 with 1024."
         )
     factor = max(crop / size for crop, size in zip(crop_size, image_size, strict=True)) if cover else 1.0
+    if fit is not None:
+        factor = min(max(fit) / max(image_size), min(fit) / min(image_size))
 
     def axis(size: int, crop: int) -> Axis:
         resized = max(crop, round(size * factor)) if cover else size
+        if fit is not None:
+            resized = max(1, int(size * factor + 0.5))
         last = max(0, resized - crop)
         starts = tuple(min(j * stride, last) for j in range(math.ceil(last / stride) + 1))
         return Axis(size, resized, crop, starts, "mean")
 
-    return WindowPlan(axis(image_size[0], crop_size[0]), axis(image_size[1], crop_size[1]))
+    rows, columns = (axis(size, crop) for size, crop in zip(image_size, crop_size, strict=True))
+    return WindowPlan(rows, columns, antialias=fit is None)
 
 
 def tile_plan(image_size: Size, crop_size: Size, overlap: int) -> WindowPlan:
@@ -212,7 +243,7 @@ def cut_rows(image: Tensor, plan: WindowPlan) -> Iterator[Tensor]:
     if tuple(image.shape[-2:]) != plan.image_size:
         raise ValueError(f"the plan is for images of {plan.image_size}, not {tuple(image.shape[-2:])}")
     height, width = plan.crop_size
-    resized = resize(image, list(plan.resized_size), antialias=True)
+    resized = resize(image, list(plan.resized_size), antialias=plan.antialias)
     for top in plan.rows.starts:
         windows = resized.new_zeros((plan.shape[1], 3, height, width))
         for window, left in zip(windows, plan.columns.starts, strict=True):

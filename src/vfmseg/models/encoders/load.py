@@ -6,7 +6,7 @@ it, then :meth:`Encoder.adapt` to the size wanted. What can be refused is refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -28,6 +28,10 @@ from vfmseg.models.encoders.weights import fill, own_size, read_weights
 from vfmseg.models.encoders.weights_file import image_size_of
 from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
+
+Statistics = str | tuple[Sequence[float], Sequence[float]]
+"""What pixels in [0, 1] are normalised by: a word, or their mean and standard deviation."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def build_encoder(
     positions: str = "crop",
     published_rel_pos: bool = True,
     rope_rescale: float | None = None,
+    statistics: Statistics = "own",
 ) -> Encoder:
     """Build the encoder ``name`` for images of ``image_size`` pixels.
 
@@ -70,6 +75,8 @@ def build_encoder(
         positions: absolute positions of a non-square image: ``crop`` as the benchmark does, or ``stretch``.
         published_rel_pos: SAM only, see :class:`SamEncoder`.
         rope_rescale: DINOv3 only, see :class:`VitEncoder`.
+        statistics: what pixels are normalised by: ``own``, ``imagenet``, or (mean, standard deviation) of red, green and
+            blue in [0, 1].
 
     Returns:
         The encoder in evaluation mode; ``weights_report`` says where its weights came from, what in the file
@@ -100,15 +107,29 @@ def build_encoder(
         path = weights_of(plan.huggingface) if weights == "pretrained" else Path(weights)
         vit, report = _from_file(plan, path, outline, sub_norm)
 
-    statistics: dict[str, Any] = {"mean": plan.mean, "std": plan.std, "positions": positions}
+    mean, std = _statistics(plan, statistics)
+    shared: dict[str, Any] = {"mean": mean, "std": std, "positions": positions}
     encoder: Encoder
     if isinstance(vit, VisionTransformerSAM):
-        encoder = SamEncoder(vit, **statistics, published_rel_pos=published_rel_pos)
+        encoder = SamEncoder(vit, **shared, published_rel_pos=published_rel_pos)
     else:
-        encoder = VitEncoder(vit, **statistics, rope_rescale=rope_rescale)
+        encoder = VitEncoder(vit, **shared, rope_rescale=rope_rescale)
     encoder.weights_report = report
     encoder.adapt(size, patch)
     return encoder.eval()
+
+
+def _statistics(plan: _Plan, asked: Statistics) -> tuple[Sequence[float], Sequence[float]]:
+    if asked == "own":
+        return plan.mean, plan.std
+    if asked == "imagenet":
+        return IMAGENET_MEAN, IMAGENET_STD
+    if isinstance(asked, str) or len(asked) != 2 or any(len(values) != 3 for values in asked):
+        raise RecipeError(
+            f"encoder.statistics {asked!r} is unknown; it is own, imagenet, or [[mean of red, green, blue], [standard "
+            "deviation of each]] of pixels in [0, 1]"
+        )
+    return asked
 
 
 def _check_settings(
