@@ -1,4 +1,4 @@
-"""``vfmseg report``: a run folder in, one HTML page out."""
+"""``vfmseg report``: run folders and what validations wrote in, one HTML page out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ TAKES_RECIPE_KEYS = False
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
-    parser.add_argument("run", help="a run folder")
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        metavar="DIR",
+        help="a run folder, or what `vfmseg validate --out DIR` wrote; several are compared on one page",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PAGE.html",
+        help="where the page goes (default: report.html in the first DIR, or comparison.html there for several models)",
+    )
 
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Write the page and say where it is."""
-    from pathlib import Path
+    from vfmseg.report.folders import write_report
 
-    from vfmseg.report.pages import write_run_report
-
-    print(write_run_report(Path(options.run)))
+    print(write_report(options.folders, options.out))
     return 0

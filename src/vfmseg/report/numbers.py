@@ -41,6 +41,16 @@ def millions(count: float) -> str:
     return f"{count:.0f}"
 
 
+def size_of_file(count: int | None) -> str:
+    """Return 12108392 bytes as ``"12.1 MB"``, and None as a dash."""
+    if count is None:
+        return "–"
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.3g}\u00a0{unit}"
+    return f"{count}\u00a0B"
+
+
 def duration(seconds: float) -> str:
     """Return 4370 as ``"1 h 13 min"``, 75 as ``"1 min 15 s"``."""
     if seconds < 60:

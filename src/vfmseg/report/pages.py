@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -16,8 +17,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from vfmseg.report import curves, numbers, tables
+from vfmseg.report.bars import written
 from vfmseg.report.charts import bar, heat_map
+from vfmseg.report.comparison import Scored, gather
+from vfmseg.report.elsewhere import elsewhere, ends_of, markdown_comparison, markdown_corruptions
 from vfmseg.report.evaluation import evaluate
+from vfmseg.report.evaluations import EvaluationRecord
 from vfmseg.report.facts import Fact, facts, headline, status, title
 from vfmseg.report.files import write_whole
 from vfmseg.report.findings import find
@@ -28,7 +33,9 @@ _LARGE = 40
 """Classes from which the matrix is hard to read, so that more of the commonest mistakes are listed."""
 
 
-def write_run_report(run_dir: str | Path) -> Path:
+def write_run_report(
+    run_dir: str | Path, evaluations: Sequence[EvaluationRecord] = (), *, out: Path | None = None
+) -> Path:
     """Write ``report.html``, ``report.md``, ``classes.csv`` and ``confusion.csv`` into a run folder.
 
     What the run has not written yet is said on the page instead; the two CSV files need a validation, the second
@@ -36,6 +43,8 @@ def write_run_report(run_dir: str | Path) -> Path:
 
     Args:
         run_dir: What ``vfmseg fit`` wrote; only its ``recipe.yaml`` must be there.
+        evaluations: Of its checkpoints, shown on the page.
+        out: Where the page goes instead, with its Markdown beside it.
 
     Returns:
         Path of the page.
@@ -58,7 +67,7 @@ def write_run_report(run_dir: str | Path) -> Path:
             tables.write_confusion_csv(run.folder / "confusion.csv", result.confusion, names)
     top, pictures, measure = headline(run, result), album(run), run.measure
     baseline = top.baseline if top is not None else None
-    context = {
+    context: dict[str, Any] = {
         "run": run,
         "title": title(run),
         "data": run.setting("data.name"),
@@ -76,12 +85,46 @@ def write_run_report(run_dir: str | Path) -> Path:
         "spread": _spread_over_images(run),
         "num_overlay_steps": max(map(len, run.overlays.values()), default=0),
         "most_steps": MOST_STEPS,
-        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "elsewhere": elsewhere(gather(evaluations)) if evaluations else None,
+        "written_on": time.strftime("%Y-%m-%d %H:%M"),
     }
+    if context["elsewhere"]:
+        context["findings"] = [*context["findings"], *context["elsewhere"].findings]
+    return _write("run", context, out or run.folder / "report.html")
+
+
+def write_comparison(scored: Sequence[Scored], page: Path) -> Path:
+    """Write a page of models that were scored on targets or under corruptions, and its tables as Markdown.
+
+    Args:
+        scored: At least one, as :func:`vfmseg.report.comparison.gather` returns them.
+        page: Where it goes; the Markdown file beside it ends in ``.md``.
+
+    Raises:
+        LabelError: Two classes of a validation have one name, or it counted nothing.
+        ResourceError: The folder cannot be written.
+    """
+    found = elsewhere(scored)
+    methods = found.comparison.methods
+    names = ", ".join(method.name for method in methods[:4])
+    model = methods[0].model
+    one = f"{model.encoder} × {model.tuning} × {model.decoder}"
+    context = {
+        "title": one if len(methods) == 1 else f"{names}{' and more' if len(methods) > 4 else ''}",
+        "task": model.task,
+        "measure": found.measure,
+        "elsewhere": found,
+        "findings": found.findings,
+        "markdown_name": page.with_suffix(".md").name,
+        "written_on": time.strftime("%Y-%m-%d %H:%M"),
+    }
+    return _write("comparison", context, page)
+
+
+def _write(template: str, context: dict[str, Any], page: Path) -> Path:
     environment = _environment()
-    page = run.folder / "report.html"
-    write_whole(run.folder / "report.md", environment.get_template("run.md.j2").render(context))
-    write_whole(page, environment.get_template("run.html.j2").render(context))
+    write_whole(page.with_suffix(".md"), environment.get_template(f"{template}.md.j2").render(context))
+    write_whole(page, environment.get_template(f"{template}.html.j2").render(context))
     return page
 
 
@@ -120,6 +163,12 @@ def _environment() -> jinja2.Environment:
         "bar": bar,
         "markdown_facts": _markdown_facts,
         "markdown_classes": tables.markdown_classes,
+        "markdown_comparison": markdown_comparison,
+        "markdown_corruptions": markdown_corruptions,
+        "ends_of": ends_of,
+        "written": written,
+        "millions": numbers.millions,
+        "size_of_file": numbers.size_of_file,
     }
     return environment
 

@@ -15,7 +15,7 @@ from vfmseg.errors import ImageError
 from vfmseg.report.measures import Measure
 from vfmseg.report.numbers import percent
 from vfmseg.report.run_folder import Finding, RunRecord
-from vfmseg.report.validation import ImageRecord
+from vfmseg.report.validation import ImageRecord, ValidationRecord
 
 MOST_STEPS = 6
 """Validations shown of each image that is drawn again and again."""
@@ -63,16 +63,6 @@ class Album:
 def album(run: RunRecord) -> Album:
     """Return the pictures of a run, embedded; a file that cannot be read becomes a finding."""
     unreadable: list[Finding] = []
-
-    def example(path: Path, most_wide: int, caption: str, score: str, name: str) -> list[Example]:
-        try:
-            picture = embed(path, most_wide)
-        except ImageError as error:
-            unreadable.append(Finding("warning", str(error)))
-            return []
-        alt = f"{name}: image, ground truth and prediction side by side"
-        return [Example(caption, score, f"{alt}; {score}" if score else alt, picture)]
-
     images = run.validation.images if run.validation is not None else ()
     half = (len(images) + 1) // 2
     extremes: list[list[Example]] = []
@@ -81,16 +71,54 @@ def album(run: RunRecord) -> Album:
         there = [(one, path) for one, path in drawn if path.is_file()][:_MOST_EXTREMES]
         found: list[Example] = []
         for one, path in there:
-            found += example(path, _LARGE, one.name, _score(one, run.measure), one.name)
+            found += _example(path, _LARGE, one.name, _score(one, run.measure), one.name, unreadable)
         extremes.append(found)
 
     over_time: list[list[Example]] = []
     for stem, pictures in run.overlays.items():
         found = []
         for step, path in spread(pictures, MOST_STEPS):
-            found += example(path, _MEDIUM, f"step {step:,}", "", f"Validation image {stem} at step {step:,}")
+            name = f"Validation image {stem} at step {step:,}"
+            found += _example(path, _MEDIUM, f"step {step:,}", "", name, unreadable)
         over_time.append(found)
     return Album(extremes[0], extremes[1], over_time, unreadable)
+
+
+def worst_of(
+    validation: ValidationRecord, folder: Path, measure: Measure, most: int, findings: list[Finding]
+) -> list[Example]:
+    """Return the pictures of the images that scored worst, at most ``most``, never of the better half.
+
+    Args:
+        validation: whose images.
+        folder: below which their pictures lie.
+        measure: what they are judged by.
+        most: pictures.
+        findings: what is not there, or cannot be read, is added to.
+    """
+    half = validation.images[: (len(validation.images) + 1) // 2]
+    drawn = [(one, folder / one.picture) for one in half if one.picture][:most]
+    lost = tuple(str(path) for _, path in drawn if not path.is_file())
+    if lost:
+        findings.append(Finding("warning", "Pictures that validation.json names are not there", lost))
+    found: list[Example] = []
+    for one, path in drawn:
+        if path.is_file():
+            found += _example(path, _LARGE, one.name, _score(one, measure), one.name, findings)
+    return found
+
+
+def _example(
+    path: Path, most_wide: int, caption: str, score: str, name: str, unreadable: list[Finding]
+) -> list[Example]:
+    """Return the picture with its words; none, and a finding more, where the file cannot be read."""
+    try:
+        picture = embed(path, most_wide)
+    except ImageError as error:
+        unreadable.append(Finding("warning", str(error)))
+        return []
+    alt = f"{name}: image, ground truth and prediction side by side"
+    return [Example(caption, score, f"{alt}; {score}" if score else alt, picture)]
 
 
 def embed(path: Path, most_wide: int) -> Picture:

@@ -101,7 +101,7 @@ def read_run(folder: str | Path) -> RunRecord:
     if not folder.is_dir():
         raise CheckpointError(
             f"There is no run folder {str(folder)!r}. Give the folder that `vfmseg fit` wrote: "
-            "`vfmseg report runs/NAME`."
+            "`vfmseg report runs/NAME`, or what `vfmseg validate --out` wrote."
         )
     if not (folder / RECIPE_FILE).is_file():
         inside = sorted(path.parent for path in folder.glob(f"*/{RECIPE_FILE}"))[:3]
@@ -113,7 +113,7 @@ def read_run(folder: str | Path) -> RunRecord:
         raise CheckpointError(
             f"{str(folder)!r} is no run folder: {RECIPE_FILE} is missing, which `vfmseg fit` writes first. "
             "Give the folder that `vfmseg fit` wrote (it holds recipe.yaml, metrics.csv and checkpoints/): "
-            f"`vfmseg report runs/NAME`.{hint}"
+            f"`vfmseg report runs/NAME`, or what `vfmseg validate --out` wrote.{hint}"
         )
     try:
         recipe_text = (folder / RECIPE_FILE).read_text(encoding="utf-8")

@@ -49,6 +49,12 @@ def square(kind: str, x: float, y: float, side: float, opacity: float, tip: str)
     return pattern.format(kind, short(x), short(y), side, side, opacity, tip)
 
 
+def box(kind: str, x: float, y: float, width: float, height: float, tip: str) -> Markup:
+    """Return a filled rectangle that shows ``tip`` when pointed at."""
+    pattern = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+    return pattern.format(kind, short(x), short(y), short(width), short(height), tip)
+
+
 def text(
     kind: str,
     words: str,

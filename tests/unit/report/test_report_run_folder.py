@@ -51,7 +51,7 @@ def test_read_run__no_folder(tmp_path):
     refused(
         tmp_path / "nowhere",
         f"There is no run folder '{tmp_path / 'nowhere'}'. Give the folder that `vfmseg fit` wrote: "
-        "`vfmseg report runs/NAME`.",
+        "`vfmseg report runs/NAME`, or what `vfmseg validate --out` wrote.",
     )
 
 
@@ -61,7 +61,7 @@ def test_read_run__folder_that_is_no_run(tmp_path):
         f"'{tmp_path}' is no run folder: recipe.yaml is missing, which `vfmseg "
         "fit` writes first. Give the folder "
         "that `vfmseg fit` wrote (it holds recipe.yaml, metrics.csv and "
-        "checkpoints/): `vfmseg report runs/NAME`.",
+        "checkpoints/): `vfmseg report runs/NAME`, or what `vfmseg validate --out` wrote.",
     )
 
 
