@@ -159,7 +159,8 @@ def build_trainer(
 def _strategy(recipe: Recipe, machine: Machine) -> str:
     """Return Lightning's name of the strategy; DDP is told where a decoder leaves a parameter without gradient."""
     decoder, asked = recipe.decoder, recipe.trainer.strategy
-    skips_norm = isinstance(decoder, FullMask2FormerRecipe) and decoder.adapter  # the encoder's final norm
+    # Neither the adapter nor taps look at the encoder's final norm; taps neither at blocks after the last of them.
+    skips_norm = isinstance(decoder, FullMask2FormerRecipe) and (decoder.adapter or bool(decoder.taps))
     return (
         "ddp_find_unused_parameters_true"
         if skips_norm and machine.num_devices > 1 and asked != "fsdp"

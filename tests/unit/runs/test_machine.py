@@ -62,10 +62,15 @@ def test_batch__that_cannot_be_reached_matters_only_where_something_is_trained()
         ({"name": "mask2former_full"}, 2, "ddp_find_unused_parameters_true"),
         ({"name": "mask2former_full"}, 1, "auto"),
         ({"name": "mask2former_full", "adapter": False}, 2, "auto"),
+        (
+            {"name": "mask2former_full", "adapter": False, "taps": [0, 1, 2, 3]},
+            2,
+            "ddp_find_unused_parameters_true",
+        ),
         ({"name": "eomt"}, 2, "auto"),
     ],
 )
-def test_strategy__ddp_is_told_that_the_adapter_leaves_a_norm_without_gradient(
+def test_strategy__ddp_is_told_where_a_decoder_leaves_a_norm_without_gradient(
     decoder: dict[str, object], devices: int, strategy: str
 ) -> None:
     recipe = read_recipe(
