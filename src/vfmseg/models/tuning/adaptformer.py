@@ -56,8 +56,10 @@ class AdaptFormerTuning(Tuning):
     def after(self, index: int, tokens: Tensor, num_extra: int) -> Tensor:
         """Add what block ``index``'s bottleneck makes of what its feed-forward layer has seen."""
         seen = self._seen.pop(index).view_as(tokens)
-        added: Tensor = self.up[index](F.relu(self.down[index](seen)))
-        return tokens + self.scale * added
+        up = self.up[index]
+        # The scale goes into the small matrix, not over all tokens.
+        added = F.linear(F.relu(self.down[index](seen)), up.weight * self.scale, up.bias * self.scale)
+        return tokens + added
 
 
 class _Watch:

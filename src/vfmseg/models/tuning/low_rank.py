@@ -45,7 +45,13 @@ class LowRankLinear(nn.Linear):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (..., out) for ``tokens`` (..., in)."""
         down, up = self.factors()
-        return super().forward(tokens) + F.linear(F.linear(tokens, down), up * self.scale)
+        plain = super().forward(tokens)
+        low = F.linear(tokens, down)
+        # One product that adds to what is there; a sum of its own would read and write all of it once more.
+        updated = torch.addmm(
+            plain.flatten(0, -2), low.flatten(0, -2), up.t().to(low.dtype), alpha=self.scale
+        )
+        return updated.view_as(plain)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return D (parts*r, in) and U (out, parts*r); updates of parts stand on the diagonal of U."""

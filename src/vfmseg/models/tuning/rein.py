@@ -112,22 +112,34 @@ class ReinTuning(Tuning):
 
     def after(self, index: int, tokens: Tensor, num_extra: int) -> Tensor:
         """Return ``tokens`` (B, N, C) with the patches refined by block ``index``'s learned tokens."""
-        start = num_extra + self._num_prefix_tokens
-        refined = self.refine(tokens[:, start:], index)
-        return torch.cat([tokens[:, :start], refined], 1) if start else refined
+        shift = self._shift(tokens, index)
+        # All tokens are in one piece, patches alone are not: moving the few others too and taking that back is the
+        # cheaper way, by two copies of the features.
+        if start := num_extra + self._num_prefix_tokens:
+            shift[:, :start] = 0
+        return tokens + shift
 
     def refine(self, features: Tensor, index: int) -> Tensor:
         """Return ``features`` (B, n, C) moved by block ``index``'s tokens (equations 4 to 7, with the code's scale)."""
+        return features + self._shift(features, index)
+
+    def _shift(self, features: Tensor, index: int) -> Tensor:
+        """Return by how much ``features`` (B, n, C) are moved."""
+        if torch.is_autocast_enabled(features.device.type):  # once, and not for each product
+            features = features.to(torch.get_autocast_dtype(features.device.type))
         tokens = self._tokens_of(index)  # m C
-        similarity = features @ tokens.to(features.dtype).t()  # B n m
+        values = self._of(self.token_values, index)(tokens[1:]).to(features.dtype)  # m-1 C
+        values = F.pad(values, (0, 0, 1, 0))  # the first token changes nothing
+        rows = features.flatten(0, 1)
+        keys = tokens * features.shape[2] ** -0.5 if self.softmax else tokens
+        weights = rows @ keys.to(features.dtype).t()  # B*n m
         if self.softmax:
-            similarity = (similarity * features.shape[2] ** -0.5).softmax(2)
-        values = self._of(self.token_values, index)(tokens[1:])  # m-1 C
-        moved = similarity[..., 1:].to(values.dtype) @ values + features
+            weights = weights.softmax(1)
+        moved = torch.addmm(rows, weights.to(features.dtype), values).view_as(features)
         # The scale goes into the small matrix, not over all patches.
         shift = self._of(self.shift, index)
         scale = 1.0 if self.zero_start else self.scale
-        return features + F.linear(moved, shift.weight * scale, shift.bias * scale)
+        return F.linear(moved, shift.weight * scale, shift.bias * scale)
 
     def queries(self) -> Tensor | None:
         """Return (m, D): for each token its maximum and mean over the blocks and its last value, merged (eq. 8 to 10)."""
