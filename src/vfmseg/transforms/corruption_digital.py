@@ -19,8 +19,9 @@ _CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
 """Factor of the distance to the mean."""
 _ELASTIC_PX = (1.02, 1.33, 1.73, 2.04, 2.45)
 """Root mean square of the displacement along each axis of a square image, pixels, whatever its size; an image that is
-twice as long as high has 1 / sqrt(2) of it. That is what the published constants come to: uniform noise of 0.5 % of
-the shorter side, smoothed by a Gaussian of 1 % of each side, times 12.5, 16.25, 21.25, 25, 30."""
+twice as wide as high has 1 / sqrt(2) of it, one that is twice as high as wide sqrt(2). That is what the published
+constants come to: uniform noise of 0.5 % of the height, smoothed by a Gaussian of 1 % of each side, times 12.5, 16.25,
+21.25, 25, 30."""
 _ELASTIC_SIGMA = 0.01
 """Sigma of the Gaussian that displacements are smoothed by, share of the image's side."""
 _PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
@@ -39,7 +40,7 @@ def contrast(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
 def elastic_transform(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     """Move pixels by a smooth random field of one to three pixels; what is moved in is mirrored at the borders."""
     height, width = image.shape[:2]
-    distance = _ELASTIC_PX[severity - 1] * (min(height, width) / max(height, width)) ** 0.5
+    distance = _ELASTIC_PX[severity - 1] * (height / width) ** 0.5
     x, y = (
         distance * _smooth_field((height, width), rng) + axis
         for axis in (np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None])
@@ -48,12 +49,12 @@ def elastic_transform(image: Pixels, severity: int, rng: np.random.Generator) ->
 
 
 def pixelate(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
-    """Make the image smaller by averaging boxes and large again without smoothing; ``rng`` is not used."""
+    """Make the image smaller by averaging boxes and large again by repeating pixels; ``rng`` is not used."""
     share = _PIXELATE[severity - 1]
     height, width = image.shape[:2]
     small_size = (max(1, int(width * share)), max(1, int(height * share)))
     small = Image.fromarray(image).resize(small_size, Image.Resampling.BOX)
-    return np.array(small.resize((width, height), Image.Resampling.BOX))
+    return np.array(small.resize((width, height), Image.Resampling.NEAREST))
 
 
 def jpeg_compression(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:

@@ -25,22 +25,29 @@ _SHIFT = 4
 def plasma(size: tuple[int, int], decay: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return a cloudy (H, W) field in [0, 1]: noise on ever finer grids, ``decay ** -2`` as high on each next one.
 
-    This is midpoint displacement (Fournier, Fussell, Carpenter 1982): a grid is interpolated to half its spacing
-    and displaced, until the spacing is a pixel. The first grid has the next power of two of the longer side.
+    This is midpoint displacement (Fournier, Fussell, Carpenter 1982), from squares to diamonds and back (Miller 1986):
+    points of a grid stay, those in the middle of four of them are their mean and displaced, and so are then those
+    between. As published, it is drawn on a square whose side is the next power of two of the longer side and whose
+    opposite edges meet; its lowest and highest value are 0 and 1, and an image shows a part of it that may have neither.
     """
-    spacing = 1 << (max(size) - 1).bit_length()
-    field = np.zeros((3, 3), np.float32)  # one cell beyond the image on every side
-    height = 1.0
-    while spacing > 1:
-        spacing //= 2
-        cells = [-(-side // spacing) + 2 for side in size]
-        finer = cv2.resize(field, None, fx=2, fy=2)[1 : 1 + cells[0], 1 : 1 + cells[1]]
-        field = finer + (rng.random(cells, dtype=np.float32) * 2 - 1) * np.float32(height)
-        height /= decay * decay
-    field = field[1:-1, 1:-1]
+    field = np.zeros((1, 1), np.float32)
+    height = np.float32(1)
+    while len(field) < max(size):
+        side = len(field)
+        middle, beside, below = (rng.random((3, side, side), dtype=np.float32) * 2 - 1) * height
+        right = field + np.roll(field, -1, 1)
+        middle += (right + np.roll(right, -1, 0)) / 4
+        beside += (right + middle + np.roll(middle, 1, 0)) / 4
+        below += (field + np.roll(field, -1, 0) + middle + np.roll(middle, 1, 1)) / 4
+        finer = np.empty((2 * side, 2 * side), np.float32)
+        finer[::2, ::2], finer[::2, 1::2] = field, beside
+        finer[1::2, ::2], finer[1::2, 1::2] = below, middle
+        field = finer
+        height /= np.float32(decay * decay)
     lowest, highest = float(field.min()), float(field.max())
-    # One pixel has neither: it is in the middle.
-    return (field - lowest) / (highest - lowest) if highest > lowest else np.full(size, 0.5, np.float32)
+    if highest == lowest:  # one pixel has neither: it is in the middle
+        return np.full(size, 0.5, np.float32)
+    return (field[: size[0], : size[1]] - lowest) / (highest - lowest)
 
 
 def frosted_pane(size: tuple[int, int], rng: np.random.Generator) -> Pixels:

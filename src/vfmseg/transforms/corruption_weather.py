@@ -37,9 +37,11 @@ def snow(image: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     """Whiten the image and let flakes with trails fall, the same ones again turned by 180 degrees."""
     mean, deviation, zoom, lowest, radius, sigma, weight = _SNOW[severity - 1]
     height, width = image.shape[:2]
-    cells = (int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1)
+    cells = (int(np.ceil(height / zoom)), int(np.ceil(width / zoom)))
     noise = rng.standard_normal(cells, dtype=np.float32) * deviation + mean
-    to_cells = np.array([[1 / zoom, 0, 0], [0, 1 / zoom, 0]])
+    # Corner to corner, as published. Were they to meet at every second pixel, more of the noise would pass the threshold.
+    down, across = ((few - 1) / max(side - 1, 1) for few, side in zip(cells, (height, width), strict=True))
+    to_cells = np.array([[across, 0, 0], [0, down, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     flakes = cv2.warpAffine(noise, to_cells, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     flakes[flakes < lowest] = 0

@@ -4,7 +4,7 @@ The kinds and their constants are those of ImageNet-C (arXiv 1903.12261), for im
 extension to detection and segmentation (arXiv 1907.07484): lengths in pixels are those of the image as it is.
 Which constants, and what is ours, stands in ``corruption_noise``, ``corruption_blur``, ``corruption_weather`` and
 ``corruption_digital``. Frost is generated where the published one is a photograph. Labels stay as they are for
-all kinds; elastic displacements are of one to three pixels.
+all kinds; elastic displacements are of one to three pixels, where images are not higher than wide.
 """
 
 from __future__ import annotations

@@ -168,10 +168,16 @@ def test_motion_blur__draws_a_dot_out_to_one_side():
     lines = np.stack([corrupt(dot(), "motion_blur", 3, seed)[..., 0] for seed in range(6)]).astype(float)
     for line in lines:
         y, x = np.nonzero(line)
-        assert line[48:53, 48:53].max() == line.max(), "it is strongest where the dot was"
+        assert line[44:57, 44:57].max() == line.max(), "it is strongest near the dot"
         assert len({np.sign(step) for step in x - 50 if abs(step) > 1}) == 1, "one side only"
         assert abs(y - 50).max() <= abs(x - 50).max() + 1, "at most 45 degrees"
     assert np.ptp([np.nonzero(line)[0].mean() for line in lines]) > 3, "directions differ"
+
+
+def test_motion_blur__lights_one_pixel_for_each_point_of_the_trail():
+    for seed in range(6):
+        lit = np.count_nonzero(corrupt(dot(), "motion_blur", 4, seed)[..., 0])
+        assert lit <= 31, "the trail is 31 points long, and none is smeared over its neighbours"
 
 
 def test_glass_blur__keeps_the_mean_and_carries_no_pixel_far(image):
@@ -219,12 +225,26 @@ def test_fog__keeps_the_brightest_value_and_hides_differences(image):
     assert rest.max() == pytest.approx(2.5 * scale * 255, abs=1.5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (64, 100), (100, 33)])
-def test_plasma__fills_its_range(size):
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (64, 64)])
+def test_plasma__fills_its_range_on_a_whole_square(size):
     field = plasma(size, 1.7, np.random.default_rng(0))
     assert field.shape == size
     assert field.dtype == np.float32
     assert (field.min(), field.max()) == ((0.5, 0.5) if size == (1, 1) else (0, 1))
+
+
+@pytest.mark.parametrize("size", [(2, 3), (64, 100), (100, 33)])
+def test_plasma__of_other_sizes_is_a_part_of_a_square(size):
+    whole = plasma((128, 128) if max(size) > 4 else (4, 4), 1.7, np.random.default_rng(0))
+    part = plasma(size, 1.7, np.random.default_rng(0))
+    assert np.array_equal(part, whole[: size[0], : size[1]])
+
+
+def test_plasma__opposite_edges_meet():
+    field = plasma((64, 64), 1.7, np.random.default_rng(0))
+    within = np.abs(np.diff(field, axis=0)).max()
+    assert np.abs(field[0] - field[-1]).max() <= within
+    assert np.abs(field[:, 0] - field[:, -1]).max() <= np.abs(np.diff(field, axis=1)).max()
 
 
 def test_brightness__raises_the_largest_channel_and_keeps_the_hue():
@@ -239,7 +259,7 @@ def test_contrast__draws_each_channel_to_its_mean():
     assert corrupt(image, "contrast", 1, 0).tolist() == [[[30, 10, 225], [70, 10, 185]]]
 
 
-@pytest.mark.parametrize(("size", "distance"), [((100, 100), 2.45), ((180, 360), 1.73)])
+@pytest.mark.parametrize(("size", "distance"), [((100, 100), 2.45), ((180, 360), 1.73), ((360, 180), 3.46)])
 def test_elastic_transform__moves_by_the_stated_distance(size, distance):
     ramp = np.repeat(np.arange(size[1])[None, :, None] % 256, size[0], 0).repeat(3, 2).astype(np.uint8)
     part = np.s_[10:-10, 10 : min(size[1], 256) - 10]
@@ -251,6 +271,12 @@ def test_pixelate__has_blocks_of_one_colour():
     corrupted = corrupt(natural(80, 120), "pixelate", 5, 0)
     blocks = corrupted.reshape(20, 4, 30, 4, 3)
     assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
+
+
+def test_pixelate__repeats_pixels_and_mixes_no_two():
+    ramp = np.repeat(np.arange(0, 250, dtype=np.uint8)[None, :, None], 10, 0).repeat(3, 2)
+    corrupted = corrupt(ramp, "pixelate", 3, 0)
+    assert len(np.unique(corrupted)) == 100, "as many as the small image has"
 
 
 def test_image_seed__both_name_and_seed_decide():
