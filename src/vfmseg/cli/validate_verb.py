@@ -11,6 +11,7 @@ from vfmseg.cli.recipe_options import add_recipe_options, parse, read
 if TYPE_CHECKING:
     from vfmseg.runs.recipe import LoadedRecipe
     from vfmseg.runs.targets import TargetsRun
+    from vfmseg.transforms.averaged_views import AveragedViews
 
 TAKES_RECIPE_KEYS = True
 
@@ -41,6 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="KIND[:SEVERITY],...",
         help="score it under corruptions of the images, too, made on the fly: these, or `all` 15 kinds at 5 severities",
     )
+    parser.add_argument(
+        "--augment",
+        metavar="flip,SCALE,...",
+        help="task semantic: test-time augmentation; averages the class scores of each image and its mirrored one (flip) "
+        "at these scales, such as flip,0.75,1,1.25",
+    )
     parser.add_argument("--out", metavar="DIR", help="write result.json and validation.json there")
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     add_recipe_options(parser, required=False)
@@ -69,14 +76,17 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         raise RecipeError(
             "Give --target or --corruptions; for corruptions of other data, set --data.path, too."
         )
+    from vfmseg.transforms.averaged_views import parse_augment
+
+    augment = None if options.augment is None else parse_augment(options.augment)
     if options.corruptions:
-        return _run_corruptions(checkpoint, loaded, options)
+        return _run_corruptions(checkpoint, loaded, options, augment)
     if options.target:
-        return _run_targets(checkpoint, loaded, options)
+        return _run_targets(checkpoint, loaded, options, augment)
 
     from vfmseg.runs.validate import validate
 
-    done = validate(checkpoint, loaded, out=options.out, split=options.split)
+    done = validate(checkpoint, loaded, out=options.out, split=options.split, augment=augment)
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -89,11 +99,13 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     return 0
 
 
-def _run_targets(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace) -> int:
+def _run_targets(
+    checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace, augment: AveragedViews | None
+) -> int:
     from vfmseg.runs.targets import parse_target, validate_targets
 
     targets = [parse_target(text, split=options.split) for text in options.target]
-    done = validate_targets(checkpoint, targets, loaded, out=options.out)
+    done = validate_targets(checkpoint, targets, loaded, out=options.out, augment=augment)
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -102,11 +114,15 @@ def _run_targets(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namesp
     return 0
 
 
-def _run_corruptions(checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace) -> int:
+def _run_corruptions(
+    checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace, augment: AveragedViews | None
+) -> int:
     from vfmseg.runs.corruptions import parse_corruptions, validate_corruptions
 
     chosen = parse_corruptions(options.corruptions)
-    result = validate_corruptions(checkpoint, chosen, loaded, out=options.out, split=options.split)
+    result = validate_corruptions(
+        checkpoint, chosen, loaded, out=options.out, split=options.split, augment=augment
+    )
 
     from lightning.pytorch.utilities import rank_zero_only
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,6 +22,7 @@ from vfmseg.tasks.base import Task
 from vfmseg.tasks.instance import InstanceTask
 from vfmseg.tasks.panoptic import PanopticTask
 from vfmseg.tasks.semantic import SemanticTask, predict_tiles, predict_windows
+from vfmseg.transforms.averaged_views import AveragedViews, refuse_other_tasks
 from vfmseg.transforms.sliding_window import View
 from vfmseg.types import LabelSpace, Output, SemanticMap
 
@@ -81,6 +83,7 @@ class Predictor:
         confidence: bool | None = None,
         tiling: Tiling = "auto",
         overlap: float = 0.25,
+        augment: AveragedViews | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -91,6 +94,8 @@ class Predictor:
             tiling: of a semantic model: how an image larger than its view is cut, see :data:`Tiling`. The others
                 see each image whole, scaled into their view: tiles would cut objects.
             overlap: share of a tile's shorter side that neighbouring tiles have in common, in [0, 1).
+            augment: of a semantic model: test-time augmentation, the variants of the image whose class scores are
+                averaged; confidence is then float32.
 
         Returns:
             A ``SemanticSegmentation``, ``PanopticSegmentation`` or ``InstanceSegmentation``, by the model's task.
@@ -99,18 +104,24 @@ class Predictor:
             ImageError: the file cannot be decoded, or the array is no image.
             RecipeError: an option is none of what is allowed, or not for a model of this task.
         """
-        self.check_options(confidence=confidence, tiling=tiling)
+        self.check_options(confidence=confidence, tiling=tiling, augment=augment)
         pixels = as_array(image)
         tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1)))  # (3, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if isinstance(self.task, SemanticTask):
-                semantic = self._semantic(tensor, self.task.view, confidence is not False, tiling, overlap)
+                view = dataclasses.replace(self.task.view, augment=augment)
+                semantic = self._semantic(tensor, view, confidence is not False, tiling, overlap)
                 return SemanticSegmentation.of(pixels, semantic, self.label_space)
             (found,) = self.task.predict(self._segment, [tensor], self.segmenter.image_size, self.label_space)
         return self.result_type.of(pixels, found, self.label_space)
 
     def check_options(
-        self, *, confidence: bool | None = None, tiling: Tiling = "auto", min_score: float | None = None
+        self,
+        *,
+        confidence: bool | None = None,
+        tiling: Tiling = "auto",
+        min_score: float | None = None,
+        augment: AveragedViews | None = None,
     ) -> None:
         """Refuse what makes no sense for this model.
 
@@ -131,6 +142,8 @@ class Predictor:
                 f"A model of task {task} has no confidence maps, its segments have scores. Leave out --no_confidence "
                 "(in Python: confidence)."
             )
+        if augment is not None:
+            refuse_other_tasks(task)
         if min_score is None:
             return
         if not isinstance(self.task, InstanceTask):
@@ -147,7 +160,9 @@ class Predictor:
         large = image.shape[-2] > crop[0] and image.shape[-1] > crop[1]
         if tiling == "always" or (tiling == "auto" and large):
             pixels = int(overlap * min(crop))
-            return predict_tiles(self._segment, image, crop, overlap=pixels, confidence=confidence)
+            return predict_tiles(
+                self._segment, image, crop, overlap=pixels, confidence=confidence, augment=view.augment
+            )
         (found,) = predict_windows(
             self._segment, [image.to(self.device)], crop, confidence=confidence, view=view
         )

@@ -23,6 +23,7 @@ from vfmseg.runs.validate import prepare, score
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corruption
+from vfmseg.transforms.averaged_views import AveragedViews
 from vfmseg.transforms.corruptions import CORRUPTIONS, SEVERITIES
 
 
@@ -52,6 +53,7 @@ def validate_corruptions(
     *,
     out: str | Path | None = None,
     split: str = "val",
+    augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
 ) -> dict[str, Any]:
     """Score a checkpoint on data as it is and under each corruption.
@@ -62,6 +64,7 @@ def validate_corruptions(
         recipe: whose data is used; by default the checkpoint's own.
         out: where to write ``corruptions.json``; nothing is written without it.
         split: of the data.
+        augment: test-time augmentation, as of :func:`vfmseg.runs.validate.validate`.
         say: where messages go.
 
     Returns:
@@ -69,7 +72,7 @@ def validate_corruptions(
         ``corruptions``: kind -> severity -> score; ``mean`` over them; ``relative``, the mean's share of ``clean``.
         Scores are None where there is nothing to score.
     """
-    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say)
+    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say, augment=augment)
     headline = build_task(prepared.own.task).headline
     clean: float | None = score(prepared).result[headline]
     scores: dict[str, dict[str, float | None]] = {}
@@ -86,6 +89,7 @@ def validate_corruptions(
         "data": prepared.chosen.data.name,
         "split": split,
         "images": len(prepared.val),
+        **({} if augment is None else {"augment": augment.text}),
         "clean": clean,
         "corruptions": scores,
         "mean": mean,

@@ -21,6 +21,7 @@ from vfmseg.inference.result import ImageEntry
 from vfmseg.runs.folder import make_writable
 from vfmseg.runs.load import load
 from vfmseg.runs.recipe import Recipe
+from vfmseg.transforms.averaged_views import AveragedViews
 
 
 @dataclass
@@ -46,6 +47,7 @@ def predict(
     tiling: Tiling = "auto",
     min_score: float | None = None,
     image_ids: str | Path | None = None,
+    augment: AveragedViews | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
@@ -62,6 +64,7 @@ def predict(
         tiling: how images larger than the model's view are cut.
         min_score: score from which on overlays show instances.
         image_ids: COCO JSON that says which id each image has.
+        augment: test-time augmentation.
         overwrite: replace predictions that are there.
         progress: show a bar.
 
@@ -88,6 +91,7 @@ def predict(
         tiling=tiling,
         min_score=min_score,
         image_ids=image_ids,
+        augment=augment,
         overwrite=overwrite,
         progress=progress,
     )
@@ -103,6 +107,7 @@ def predict_files(
     tiling: Tiling = "auto",
     min_score: float | None = None,
     image_ids: str | Path | None = None,
+    augment: AveragedViews | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> PredictedFiles:
@@ -121,6 +126,7 @@ def predict_files(
         min_score: score from which on overlays show instances, by default 0.5; files hold all. Of instance models.
         image_ids: COCO JSON of these images, whose ids theirs are then, so that evaluators find them; by default the
             numbers they are named by, else 1, 2, 3 ... Of panoptic and instance models.
+        augment: test-time augmentation: the variants of each image whose class scores are averaged. Of semantic models.
         overwrite: replace predictions that are there.
         progress: show a bar.
 
@@ -131,7 +137,7 @@ def predict_files(
             not asked for; nothing is written then.
         ResourceError: the disk is full or ``out`` cannot be written.
     """
-    predictor.check_options(confidence=confidence, tiling=tiling, min_score=min_score)
+    predictor.check_options(confidence=confidence, tiling=tiling, min_score=min_score, augment=augment)
     folder = Path(out)
     chosen = [one for one in files if isinstance(one, ImageFile)]
     paths = [one for one in files if not isinstance(one, ImageFile)]
@@ -160,7 +166,7 @@ def predict_files(
             except ImageError as error:
                 done.failed[str(one.path)] = str(error)
                 continue
-            found = predictor.predict(image, confidence=confidence, tiling=tiling)
+            found = predictor.predict(image, confidence=confidence, tiling=tiling, augment=augment)
             if min_score is not None and isinstance(found, InstanceSegmentation):
                 found = dataclasses.replace(found, min_score=min_score)
             written = found.save_pictures(folder, one.stem, with_overlay=with_overlay)
@@ -171,6 +177,7 @@ def predict_files(
         listing.finish()
         content = {
             "classes": predictor.label_space.as_dict(),
+            **({} if augment is None else {"augment": augment.text}),
             "predictions": manifest,
             "failed": done.failed,
         }

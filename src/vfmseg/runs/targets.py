@@ -33,6 +33,7 @@ from vfmseg.runs.start_weights import is_published
 from vfmseg.runs.validate import Prepared, prepare, recipe_of, refuse_other_classes, refuse_run_folder, score
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
+from vfmseg.transforms.averaged_views import AveragedViews
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -107,6 +108,7 @@ def validate_targets(
     recipe: LoadedRecipe | None = None,
     *,
     out: str | Path | None = None,
+    augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
 ) -> TargetsRun:
     """Score a checkpoint on each target; all are opened before the first is scored, and the model is loaded once.
@@ -116,6 +118,7 @@ def validate_targets(
         targets: of different names.
         recipe: what the targets' data differs from; by default the checkpoint's own.
         out: where to write ``targets.json`` and a folder a target; nothing is written without it.
+        augment: test-time augmentation, as of :func:`vfmseg.runs.validate.validate`.
         say: where messages go.
 
     Raises:
@@ -160,6 +163,7 @@ def validate_targets(
                 split=target.split,
                 say=own_say,
                 match=matches[target.name],
+                augment=augment,
             )
         else:
             chosen = dataclasses.replace(of_targets[target.name], trainer=prepared.chosen.trainer)

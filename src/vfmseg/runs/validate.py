@@ -35,9 +35,11 @@ from vfmseg.runs.start_weights import build_published, is_published, refuse_with
 from vfmseg.runs.windows_recipe import said_of_view, view_row
 from vfmseg.tasks.base import Scores
 from vfmseg.tasks.matched import MatchedSemanticTask
+from vfmseg.tasks.semantic import SemanticTask
 from vfmseg.training.callbacks.pictures import ExtremePictures
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corrupted, Corruption
+from vfmseg.transforms.averaged_views import AveragedViews, refuse_other_tasks
 from vfmseg.transforms.sliding_window import View
 from vfmseg.types import LabelSpace
 
@@ -64,6 +66,7 @@ def validate(
     *,
     out: str | Path | None = None,
     split: str = "val",
+    augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
     **overrides: Any,
 ) -> ValidationRun:
@@ -76,6 +79,7 @@ def validate(
             for a published file it is the recipe's.
         out: where to write ``result.json`` and ``validation.json``; nothing is written without it.
         split: of the data.
+        augment: test-time augmentation: the variants of each image whose class scores are averaged; task semantic.
         say: where messages go.
         **overrides: recipe values as nested mappings, such as ``data={"path": "elsewhere"}``.
 
@@ -84,7 +88,8 @@ def validate(
         ResourceError: ``out`` cannot be written.
         VfmsegError: whatever else is wrong.
     """
-    return score(prepare(checkpoint, recipe, out=out, split=split, say=say, **overrides), out=out)
+    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say, augment=augment, **overrides)
+    return score(prepared, out=out)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ class Prepared:
     segmenter: Segmenter
     match: ClassMatch | None = None
     """Where the data's classes are not the model's: which of them mean the same."""
+    augment: AveragedViews | None = None
+    """Test-time augmentation."""
 
 
 def prepare(
@@ -115,6 +122,7 @@ def prepare(
     split: str,
     say: Say,
     match: ClassMatch | None = None,
+    augment: AveragedViews | None = None,
     **overrides: Any,
 ) -> Prepared:
     """Open data and load a model for :func:`score`, all that can go wrong first; see :func:`validate`."""
@@ -134,6 +142,9 @@ def prepare(
     trainer_recipe = dataclasses.replace(loaded.recipe.trainer, limit_val_batches=1.0)
     chosen = dataclasses.replace(loaded.recipe, trainer=trainer_recipe)
     own = chosen if header is None else model_recipe(header, file)
+    if augment is not None:
+        refuse_other_tasks(own.task)
+        say(f"validate: test-time augmentation {augment.text}: {len(augment.variants)} views an image")
     for line in (*_unused(chosen, own), *said_of_view(chosen.windows, chosen.data)):
         say(f"validate: {line}")
     machine = settle_machine(chosen, say, trains=False)
@@ -146,7 +157,7 @@ def prepare(
     say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
     classes = val.label_space if match is None else match.model
     segmenter = restore(file) if header is not None else build_published(own, classes, file, say)
-    return Prepared(file, header, chosen, own, machine, val, split, segmenter, match)
+    return Prepared(file, header, chosen, own, machine, val, split, segmenter, match, augment)
 
 
 def refuse_run_folder(out: Path) -> None:
@@ -171,6 +182,9 @@ def score(
         matched = MatchedSemanticTask(match)
         matched.view = View(chosen.windows.stride, chosen.data.test_size)
         module.task = matched
+    if prepared.augment is not None:
+        assert isinstance(module.task, SemanticTask)  # others were refused
+        module.task.view = dataclasses.replace(module.task.view, augment=prepared.augment)
     data = build_data(chosen, None, val)
     if corruption is not None:
         data.val = Corrupted(data.val, corruption, chosen.seed)
@@ -188,6 +202,7 @@ def score(
         "split": prepared.split,
         "images": len(val),
         **view_row(chosen.windows, chosen.data),
+        **({} if prepared.augment is None else {"augment": prepared.augment.text}),
         **found.scores.row("val"),
         **baseline,
         **({} if match is None else _matched_row(match)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from vfmseg.metrics.mean_iou import ConfusionMatrix, image_score, majority_baseline
 from vfmseg.metrics.scores import SegmentationScores
-from vfmseg.postprocess.semantic import is_finite, pixel_scores
+from vfmseg.tasks.averaged import predict_averaged
 from vfmseg.tasks.base import ImageScore, Metric, Segment, Task
+from vfmseg.tasks.window_scores import window_scores
+from vfmseg.transforms.averaged_views import AveragedViews
 from vfmseg.transforms.sliding_window import DEFAULT_VIEW, View, WindowPlan, cut, cut_rows, tile_plan
-from vfmseg.transforms.window_merge import Confidence, merge_to_classes, stream_classes
-from vfmseg.types import LabelSpace, PixelLogits, Sample, SemanticMap, Size
+from vfmseg.transforms.window_merge import merge_to_classes, stream_classes
+from vfmseg.types import LabelSpace, Sample, SemanticMap, Size
 from vfmseg.visualize.overlays import Painted, side_by_side
 
 
@@ -91,14 +93,28 @@ def predict_windows(
         crop_size: (height, width) that ``segment`` expects.
         crops_at_once: most crops handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
-        view: how windows lie; ``View(341)`` with crops of 512 is how Rein is evaluated.
+        view: how windows lie; ``View(341)`` with crops of 512 is how Rein is evaluated. With ``view.augment``, variants
+            of the image are averaged, see :func:`vfmseg.tasks.averaged.predict_averaged`.
 
     Returns:
         One map per image, at the image's own size.
     """
     plans = [view.plan((image.shape[-2], image.shape[-1]), crop_size) for image in images]
+    if view.augment is not None:
+        return [
+            predict_averaged(
+                segment,
+                image,
+                plan,
+                view.augment,
+                view.plan_at,
+                crops_at_once=crops_at_once,
+                confidence=confidence,
+            )
+            for image, plan in zip(images, plans, strict=True)
+        ]
     crops = torch.cat([cut(image, plan) for image, plan in zip(images, plans, strict=True)])
-    scores, kind = _scores(segment, crops, crop_size, crops_at_once)
+    scores, kind = window_scores(segment, crops, crop_size, crops_at_once)
     maps, first = [], 0
     for plan in plans:
         own = scores[first : first + plan.num_windows]
@@ -116,6 +132,7 @@ def predict_tiles(
     overlap: int,
     crops_at_once: int = 8,
     confidence: bool = False,
+    augment: AveragedViews | None = None,
 ) -> SemanticMap:
     """Predict one image at full resolution by overlapping tiles, in memory that does not grow with their number.
 
@@ -126,18 +143,24 @@ def predict_tiles(
         overlap: pixels that neighbouring tiles share at least.
         crops_at_once: most tiles handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
+        augment: variants of the image to average, each cut into tiles.
 
     Returns:
         The map at the image's own size, on the CPU.
     """
     plan: WindowPlan = tile_plan((image.shape[-2], image.shape[-1]), crop_size, overlap)
+    if augment is not None:
+        tiles = partial(tile_plan, overlap=overlap)
+        return predict_averaged(
+            segment, image, plan, augment, tiles, crops_at_once=crops_at_once, confidence=confidence
+        )
     rows = cut_rows(image, plan)
-    first, kind = _scores(segment, next(rows), crop_size, crops_at_once)
+    first, kind = window_scores(segment, next(rows), crop_size, crops_at_once)
 
     def scored() -> Iterator[Tensor]:
         yield first
         for row in rows:
-            yield _scores(segment, row, crop_size, crops_at_once)[0]
+            yield window_scores(segment, row, crop_size, crops_at_once)[0]
 
     bands = [
         (found.classes.cpu(), None if found.confidence is None else found.confidence.cpu())
@@ -145,23 +168,3 @@ def predict_tiles(
     ]
     certain = [band for _, band in bands if band is not None]
     return SemanticMap(torch.cat([band for band, _ in bands]), torch.cat(certain) if certain else None)
-
-
-def _scores(segment: Segment, crops: Tensor, crop_size: Size, at_once: int) -> tuple[Tensor, Confidence]:
-    """Return scores (n, K, ., .) of all crops, and what their best one means: a logit, or a score in [0, 1]."""
-    kind: Confidence = "score"
-    found, finite = [], []
-    for first in range(0, len(crops), at_once):
-        output = segment(crops[first : first + at_once])
-        kind = "softmax" if isinstance(output, PixelLogits) else "score"
-        found.append(pixel_scores(output, crop_size))
-        finite.append(is_finite(output))
-    bad = int((~torch.cat(finite)).sum())  # one transfer
-    if bad:
-        warnings.warn(
-            f"{bad} of {len(crops)} views have NaN or infinite logits, so that their classes mean nothing. The weights "
-            "are damaged, or training diverged: use a checkpoint from before.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-    return torch.cat(found), kind

@@ -31,7 +31,8 @@ _CACHE_FLOATS = 1 << 17
 """Logits worked on at once on a CPU: half of what a core's second-level cache usually holds."""
 _ACCELERATOR_FLOATS = 1 << 26
 """Logits worked on at once elsewhere."""
-_MAX_UINT8_CLASSES = 255
+MAX_UINT8_CLASSES = 255
+"""More classes than these are numbered in int16."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def classify_by_gathering(band: RowBand, confidence: Confidence | None) -> Seman
     for start in range(0, len(band.ids), step):
         mixed = mix_by_gathering(band, start, start + step)
         best, winner = mixed.max(0)
-        classes.append(winner.to(torch.uint8 if num_classes <= _MAX_UINT8_CLASSES else torch.int16))
+        classes.append(winner.to(torch.uint8 if num_classes <= MAX_UINT8_CLASSES else torch.int16))
         if confidence == "softmax":
             certainties.append((1 / mixed.sub_(best).exp_().sum(0)).half())
         elif confidence == "score":
@@ -94,7 +95,7 @@ def classify_by_gathering(band: RowBand, confidence: Confidence | None) -> Seman
 def _classify_on_cpu(band: RowBand, confidence: Confidence | None) -> SemanticMap:
     """Classify run by run and column block by column block."""
     num_classes, _, width = band.rows.shape
-    classes = np.empty((len(band.ids), width), np.uint8 if num_classes <= _MAX_UINT8_CLASSES else np.int16)
+    classes = np.empty((len(band.ids), width), np.uint8 if num_classes <= MAX_UINT8_CLASSES else np.int16)
     certainty = np.empty(classes.shape, np.float16) if confidence else None
     block = max(256, _CACHE_FLOATS // num_classes)
     jobs = []
@@ -139,7 +140,7 @@ def _classify_run(
     """
     num_classes = len(taps[0])
     numbers = np.arange(num_classes, 0, -1).astype(
-        np.uint8 if num_classes <= _MAX_UINT8_CLASSES else np.uint16
+        np.uint8 if num_classes <= MAX_UINT8_CLASSES else np.uint16
     )
     columns: slice | NDArray[np.intp] = slice(None)
     if len(taps) > 1 and len(weights) > 1:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from vfmseg.errors import RecipeError
+from vfmseg.transforms.averaged_views import AveragedViews
 from vfmseg.types import Size
 
 Blend = Literal["mean", "ramp"]
@@ -107,12 +108,20 @@ class View:
     """Pixels from one window to the next, see :func:`stride_plan`."""
     fit: Size | None = None
     """(height, width) of the box that the image is scaled to fit, see :func:`stride_plan`; needs ``stride``."""
+    augment: AveragedViews | None = None
+    """Test-time augmentation: the variants of the image whose class scores are averaged; None: the image as it is."""
 
     def plan(self, image_size: Size, crop_size: Size) -> WindowPlan:
         """Return the plan for an image of (height, width) and crops of the model's size."""
         if self.stride is None:
             return plan_windows(image_size, crop_size)
         return stride_plan(image_size, crop_size, self.stride, fit=self.fit)
+
+    def plan_at(self, image_size: Size, crop_size: Size) -> WindowPlan:
+        """Return how windows lie on an image of (height, width) at its own resolution, as scaled variants are seen."""
+        if self.stride is None:
+            return tile_plan(image_size, crop_size, 0)
+        return stride_plan(image_size, crop_size, self.stride, cover=False)
 
 
 DEFAULT_VIEW = View()
