@@ -90,6 +90,7 @@ def gather(records: Iterable[EvaluationRecord]) -> list[Scored]:
     for number, one in enumerate(scored):
         for other in scored[:number]:
             _refuse_other_data(other, one)
+            _refuse_other_classes(other, one)
     return scored
 
 
@@ -103,7 +104,7 @@ def compare(scored: Sequence[Scored]) -> Comparison:
     columns: dict[str, list[Spread | None]] = {name: [m.scores[name] for m in methods] for name in targets}
     columns |= {"-source": [m.source for m in methods], "-mean": [m.mean for m in methods]}
     columns |= {"-worst": [m.worst for m in methods], "-gap": [m.gap for m in methods]}
-    best = {name: _best(values, min if name == "-gap" else max) for name, values in columns.items()}
+    best = {name: best_of(values, min if name == "-gap" else max) for name, values in columns.items()}
     return Comparison(methods, targets, common, best)
 
 
@@ -160,6 +161,18 @@ def _refuse_other_data(one: Scored, other: Scored) -> None:
                 f"{str(one.folders[0])!r} and {str(other.folders[0])!r} cannot be compared: their {name} is not the same "
                 f"data: {mine[2]} images of {mine[0]} ({mine[1]}), and {theirs[2]} of {theirs[0]} ({theirs[1]}). "
                 "Validate both on the same data, or name the targets differently."
+            )
+
+
+def _refuse_other_classes(one: Scored, other: Scored) -> None:
+    """A target's classes are matched to the model's by name, or as the user says; so they may differ by validation."""
+    for name in sorted(set(one.targets) & set(other.targets)):
+        mine, theirs = one.targets[name].scored, other.targets[name].scored
+        if mine != theirs:
+            raise CheckpointError(
+                f"{str(one.folders[0])!r} and {str(other.folders[0])!r} cannot be compared: target {name} was scored "
+                f"over {mine or 'all classes'} in the first, and over {theirs or 'all classes'} in the second. Validate both "
+                "with the same `classes` of the target."
             )
 
 
@@ -223,7 +236,8 @@ def _method(name: str, members: tuple[Scored, ...], targets: Sequence[str], comm
     )
 
 
-def _best(values: Sequence[Spread | None], choose: Callable[[list[float]], float]) -> frozenset[int]:
+def best_of(values: Sequence[Spread | None], choose: Callable[[list[float]], float]) -> frozenset[int]:
+    """Return the places of the best scores, all that are equal; of none where fewer than two are known."""
     known = [value.mean for value in values if value is not None]
     if len(known) < 2:
         return frozenset()

@@ -16,6 +16,7 @@ from vfmseg.report.measures import Measure
 from vfmseg.report.numbers import millions, size_of_file
 from vfmseg.report.pictures import Example, worst_of
 from vfmseg.report.reliability import reliability_diagram, reliability_facts
+from vfmseg.report.reliability_tables import ReliabilityTable, reliability_tables
 from vfmseg.report.run_folder import Finding
 from vfmseg.report.tables import Colour, markdown_table
 
@@ -30,6 +31,7 @@ class Card:
     title: str
     svg: Markup
     facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,17 @@ class Elsewhere:
     comparison: Comparison
     bars: tuple[Card, ...]
     corruptions: CorruptionTables | None
+    reliability: tuple[ReliabilityTable, ...]
+    """On a page of several; the page of one has diagrams."""
     details: tuple[Detail, ...]
     findings: tuple[Finding, ...]
     folders: tuple[Path, ...]
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """Targets that were not scored over all classes -> over which."""
+        records = [one.targets for method in self.comparison.methods for one in method.members]
+        return {name: target.scored for of_one in records for name, target in of_one.items() if target.scored}
 
     @property
     def has_seeds(self) -> bool:
@@ -97,6 +107,7 @@ def elsewhere(scored: Sequence[Scored]) -> Elsewhere:
         comparison=comparison,
         bars=tuple(_bars_by_target(comparison) if many else _bars_of_one(comparison)),
         corruptions=corruption_tables(comparison.methods),
+        reliability=reliability_tables(comparison) if many else (),
         details=tuple(detail for detail in details if detail.classes or detail.diagrams or detail.pictures),
         findings=tuple(findings),
         folders=tuple(folder for one in scored for folder in one.folders),
@@ -149,7 +160,8 @@ def _detail(method: Method, most: int, findings: list[Finding]) -> Detail:
             found = target.reliability
             title = f"Reliability of {method.name} on {name}"
             drawn = reliability_diagram(title, found) if found.bins else Markup()
-            diagrams.append(Card(name, drawn, tuple(reliability_facts(found))))
+            note = found.confidence.replace("_", " ")
+            diagrams.append(Card(name, drawn, tuple(reliability_facts(found)), note))
     targets = tuple(of_targets)
     # in the order of the model, and not of any target's scores, so that columns can be compared
     order = [*(name for name in method.model.classes if name in colours)]

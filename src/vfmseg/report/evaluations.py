@@ -61,6 +61,8 @@ class TargetRecord:
     data: str
     split: str
     images: int
+    scored: str
+    """Over which classes, where not over all: ``"16 classes, without terrain, truck, train"``."""
     folder: Path
     """Of the target, where its pictures lie."""
     validation: ValidationRecord | None
@@ -197,10 +199,18 @@ def _target(path: Path, folder: Path, row: Mapping[str, Any], measure: Measure) 
         data=row["data"],
         split=row["split"],
         images=row["images"],
+        scored=_scored(row),
         folder=folder,
         validation=read_validation(folder / "validation.json"),
         reliability=read_reliability(folder / "reliability.json"),
     )
+
+
+def _scored(row: Mapping[str, Any]) -> str:
+    if "scored_classes" not in row:
+        return ""
+    left_out = row.get("left_out_classes")
+    return f"{row['scored_classes']} classes{f', without {left_out}' if left_out else ''}"
 
 
 def _name_alone(row: Mapping[str, Any]) -> str:

@@ -37,11 +37,15 @@ class Reliability:
     """Empty where the confidence is no probability."""
     ece: float | None
     """Expected calibration error."""
+    overconfidence: float | None
+    """Mean confidence minus share of right pixels, -1..1."""
     auroc: float | None
     """Of telling right pixels from wrong ones; so are the next three."""
     aupr_success: float | None
     aupr_error: float | None
     fpr95: float | None
+    error_bound: float | None
+    """By how much these four are off at most; 0 where they are exact."""
     unknown: dict[str, Any] | None
     """The same of telling unknown objects from known ones: auroc, aupr, fpr95."""
 
@@ -60,7 +64,8 @@ def read_reliability(path: Path) -> Reliability | None:
             Bin(one["low"], one["high"], one["count"], one["mean_confidence"], one["accuracy"])
             for one in content.get("bins") or ()
         )
-        numbers = {key: content.get(key) for key in ("ece", "auroc", "aupr_success", "aupr_error", "fpr95")}
+        keys = ("ece", "overconfidence", "auroc", "aupr_success", "aupr_error", "fpr95", "error_bound")
+        numbers = {key: content.get(key) for key in keys}
         unknown = content.get("unknown")
         return Reliability(str(content["confidence"]), bins, **numbers, unknown=unknown and dict(unknown))
     except (KeyError, TypeError, ValueError) as error:
@@ -114,10 +119,12 @@ def reliability_facts(found: Reliability) -> list[tuple[str, str]]:
     """Return the names and values of the numbers beside a diagram; those that there are not are left out."""
     named = [
         ("ECE", found.ece),
+        ("Overconfidence", found.overconfidence),
         ("AUROC", found.auroc),
         ("AUPR success", found.aupr_success),
         ("AUPR error", found.aupr_error),
         ("FPR95", found.fpr95),
+        ("off by at most", found.error_bound or None),
     ]
     if found.unknown is not None:
         wanted = (("AUROC", "auroc"), ("AUPR", "aupr"), ("FPR95", "fpr95"))

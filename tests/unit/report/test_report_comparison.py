@@ -1,10 +1,13 @@
+import json
+
 import pytest
 
-from support.evaluations import write_corruptions, write_targets
+from support.evaluations import reliability, write_corruptions, write_targets
 from vfmseg.errors import CheckpointError
 from vfmseg.report.comparison import compare, gather
 from vfmseg.report.corruption_tables import corruption_tables
 from vfmseg.report.evaluations import read_evaluation
+from vfmseg.report.reliability_tables import reliability_tables
 
 LORA = {"tuning": "lora", "recipe_id": "bbb", "source": 0.6}
 
@@ -104,6 +107,34 @@ def test_gather__targets_of_one_name_that_are_other_data(tmp_path):
         CheckpointError, match=r"target night is not the same data: 4 images of bdd100k \(val\), and 5"
     ):
         gather([read_evaluation(full), read_evaluation(lora)])
+
+
+def test_gather__targets_scored_over_other_classes(tmp_path):
+    full = write_targets(tmp_path / "full", {"night": 0.2})
+    lora = write_targets(tmp_path / "lora", {"night": 0.2}, **LORA)
+    path = lora / "targets.json"
+    path.write_text(
+        path.read_text().replace(
+            '"images": 4', '"images": 4, "scored_classes": 2, "left_out_classes": "tree"'
+        )
+    )
+    with pytest.raises(
+        CheckpointError, match="scored over all classes in the first, and over 2 classes, without tree"
+    ):
+        gather([read_evaluation(full), read_evaluation(lora)])
+
+
+def test_reliability_tables__the_best_of_each_target(tmp_path):
+    full = write_targets(tmp_path / "full", {"night": 0.2, "rain": 0.3})
+    lora = write_targets(tmp_path / "lora", {"night": 0.2, "rain": 0.3}, **LORA)
+    (full / "rain" / "reliability.json").unlink()
+    (lora / "rain" / "reliability.json").unlink()
+    found = reliability() | {"ece": 0.1, "auroc": 0.7}
+    (lora / "night" / "reliability.json").write_text(json.dumps(found))
+    ece, auroc = reliability_tables(compared(full, lora))
+    assert ece.targets == ("night",)
+    assert [(name, value.mean) for name, (value,) in ece.rows] == [("full", 0.2), ("lora", 0.1)]
+    assert (ece.best, auroc.best) == ((frozenset({1}),), (frozenset({0}),))
 
 
 def test_gather__one_target_of_one_model_twice(tmp_path):
