@@ -40,6 +40,7 @@ test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA device
 
 docs: $(VENV)/.installed-docs ## write the generated reference pages and build the documentation into site/
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate_rein_recipes.py
 	$(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed-dev ## run every script in benchmarks/, one after another

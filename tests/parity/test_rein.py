@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from torch.nn import functional as F
 
 from vfmseg.interop.rein import our_names
 from vfmseg.models.decoders.pyramid import TappedPyramid
@@ -83,14 +84,15 @@ def test_rein__outputs_queries_and_gradients_are_the_published(variant, case):
     assert not learned
 
 
-def test_rein__a_refined_backbone_gives_the_published_features():
-    golden = read("rein_backbone_dinov2")
+def backbone_of(golden, image_size):
+    """Return the golden's encoder, refined by Rein, for images of another size than its own 64 x 64."""
     encoder = build_encoder(
         "vit_base_patch14_dinov2.lvd142m",
         (64, 64),
         16,
         weights="random",
         overrides={"embed_dim": 24, "depth": 4, "num_heads": 2, "img_size": 64, "patch_size": 16},
+        positions="stretch",
     )
     tuning = ReinTuning(num_tokens=12, rank=4, query_dim=32)
     tuning.attach(encoder)
@@ -99,12 +101,43 @@ def test_rein__a_refined_backbone_gives_the_published_features():
     tuning.load_state_dict({our_name(name): value for name, value in own.items()})
     backbone = {name: value for name, value in state.items() if "reins" not in name and name != "mask_token"}
     encoder.vit.load_state_dict(backbone)
-    maps = TappedPyramid(16, (0, 1, 2, 3))(encoder.eval(), golden["native/in"])
+    encoder.adapt(image_size, 16)
+    return encoder.eval(), tuning
+
+
+def test_rein__a_refined_backbone_gives_the_published_features():
+    golden = read("rein_backbone_dinov2")
+    encoder, tuning = backbone_of(golden, (64, 64))
+    maps = TappedPyramid(16, (0, 1, 2, 3))(encoder, golden["native/in"])
     assert len(maps) == 4
     for i, found in enumerate(maps):
         torch.testing.assert_close(found, golden[f"native/feat/{i}"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(tuning.queries(), golden["native/query"], rtol=1e-5, atol=1e-6)
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_rein__a_tall_image_gives_the_published_features_with_their_positions():
+    """Published positions of another grid: plain bicubic, by a factor with a tenth of a patch added."""
+    golden = read("rein_backbone_dinov2")
+    encoder, tuning = backbone_of(golden, (96, 64))
+    table = golden["state/pos_embed"]  # (1, 1 + 16, 24)
+    grid = table[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+    factors = ((96 / 16 + 0.1) / 4, (64 / 16 + 0.1) / 4)
+    theirs = F.interpolate(grid, scale_factor=factors, mode="bicubic")
+    assert theirs.shape == (1, 24, 6, 4)
+    ours = encoder.vit.pos_embed.detach().clone()
+    encoder.vit.pos_embed.data = torch.cat([table[:, :1], theirs.flatten(2).transpose(1, 2)], 1)
+    maps = TappedPyramid(16, (0, 1, 2, 3))(encoder, golden["tall/in"])
+    assert [tuple(found.shape[2:]) for found in maps] == [(24, 16), (12, 8), (6, 4), (3, 2)]
+    for i, found in enumerate(maps):
+        torch.testing.assert_close(found, golden[f"tall/feat/{i}"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tuning.queries(), golden["tall/query"], rtol=1e-5, atol=1e-6)
+
+    # Our own stretch of the same table has timm's kernel and no tenth: near, not equal.
+    encoder.vit.pos_embed.data = ours
+    for i, found in enumerate(TappedPyramid(16, (0, 1, 2, 3))(encoder, golden["tall/in"])):
+        expected = golden[f"tall/feat/{i}"]
+        assert 1e-4 < (found - expected).norm() / expected.norm() < 0.05
 
 
 L, SAM = "dinov2-l", "samvit_huge_patch16.sa1b"

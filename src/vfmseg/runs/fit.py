@@ -21,7 +21,6 @@ from vfmseg.data.mixture import MixedDataset
 from vfmseg.errors import CheckpointError, ResourceError
 from vfmseg.models.checkpoint import CheckpointHeader
 from vfmseg.models.frozen_weights import hash_of_frozen
-from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.summary import count_parameters
 from vfmseg.runs.assemble import (
     Say,
@@ -32,9 +31,9 @@ from vfmseg.runs.assemble import (
     build_module,
     open_splits,
 )
+from vfmseg.runs.fit_result import result_row
 from vfmseg.runs.folder import RECIPE_FILE, TRAINING_IMAGES, begin, prepare, write_json, write_text
 from vfmseg.runs.machine import (
-    Machine,
     build_loggers,
     build_trainer,
     close_loggers,
@@ -49,7 +48,7 @@ from vfmseg.runs.schedule_notes import long_warmup, returning_masks
 from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
-from vfmseg.training.callbacks.history import History, peak_memory_gib
+from vfmseg.training.callbacks.history import History
 from vfmseg.training.callbacks.pictures import EXTREMES, Pictures
 from vfmseg.training.callbacks.progress import Progress
 from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal, signals_given_back
@@ -149,7 +148,7 @@ def fit(
         write_json(folder / "findings.json", _left_out(splits))
         if isinstance(splits.train, MixedDataset):
             write_text(folder / TRAINING_IMAGES, splits.train.listing)
-    callbacks = _Callbacks.build(chosen, folder, splits.val, module)
+    callbacks = _Callbacks.build(chosen, folder, data.val, module)
     if chosen.training.compile:
         segmenter.compile()
     trainer = build_trainer(chosen, machine, callbacks=[*callbacks.all, OwnRates()], loggers=loggers)
@@ -169,7 +168,15 @@ def fit(
         say(callbacks.stopping.reason)
     if unfinished := module.masks.unfinished(trainer.global_step):
         say(unfinished)
-    result = _result(chosen, machine, module, trainer, callbacks, segmenter, time.perf_counter() - started)
+    result = result_row(
+        chosen,
+        machine,
+        module,
+        trainer,
+        callbacks.history,
+        callbacks.checkpoints,
+        time.perf_counter() - started,
+    )
     if rank_zero_only.rank == 0:
         write_json(folder / "result.json", result)
     return Run(folder, result)
@@ -258,42 +265,3 @@ class _Callbacks:
         progress = Progress(history, headline=headline, shown=recipe.trainer.progress)
         order = [average, history, checkpoints, stopping, pictures, progress, signals]
         return cls([one for one in order if one is not None], history, checkpoints, stopping)
-
-
-def _result(
-    recipe: Recipe,
-    machine: Machine,
-    module: SegmentationModule,
-    trainer: pl.Trainer,
-    callbacks: _Callbacks,
-    segmenter: Segmenter,
-    seconds: float,
-) -> dict[str, Any]:
-    """Return the flat row that studies and reports read."""
-    assert module.validation is not None
-    scores = module.validation.scores
-    parameters = count_parameters(segmenter)
-    rates = [rate for row in callbacks.history.rows if (rate := row.get("images_per_s")) is not None]
-    return {
-        "task": recipe.task,
-        "encoder": recipe.encoder.name,
-        "tuning": recipe.tuning.method,
-        "decoder": recipe.decoder.name,
-        "data": recipe.data.name,
-        "seed": recipe.seed,
-        "steps": trainer.global_step,
-        "best_step": callbacks.checkpoints.best_step,
-        module.task.headline.replace("val/", "best/"): callbacks.checkpoints.best,
-        **scores.row("val"),
-        **module.task.baseline(scores),
-        "seconds": round(callbacks.history.seconds_before + seconds, 3),
-        "images_per_s": sorted(rates)[len(rates) // 2] if rates else None,
-        "peak_memory_gib": round(peak_memory_gib(), 3),
-        "parameters_total": parameters.total,
-        "parameters_trainable": parameters.trainable,
-        "image_size": str(dataclasses.asdict(recipe.encoder)["image_size"]),
-        "patch_size": segmenter.encoder.patch_size,
-        "precision": machine.precision,
-        "accelerator": machine.accelerator,
-        "num_devices": machine.num_devices,
-    }
