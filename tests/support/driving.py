@@ -114,15 +114,19 @@ def write_synthia(
     return pack(files, folder, "folder")
 
 
-def write_urbansyn(folder: Path, *, num_train: int = 4, size: Size = SIZE) -> Path:
-    """UrbanSyn: folders of files whose names begin with what they are."""
-    files: Files = {}
+def write_urbansyn(
+    folder: Path, *, num_train: int = 4, size: Size = SIZE, packing: Packing = "folder"
+) -> Path:
+    """UrbanSyn: archives or folders of files whose names begin with what they are."""
+    parts: dict[str, Files] = {"rgb": {}, "ss": {}, "ss_color": {}}
     for number in range(1, num_train + 1):
         label = draw_label([0, 2, 19, 10, 13], size, number)
-        files[f"rgb/rgb_{number:04d}.png"] = encode(draw_image(label, number), "PNG")
-        files[f"ss/ss_{number:04d}.png"] = encode(label, "PNG")
-        files[f"ss_color/ss_color_{number:04d}.png"] = b""
-    return pack(files, folder, "folder")
+        parts["rgb"][f"rgb/rgb_{number:04d}.png"] = encode(draw_image(label, number), "PNG")
+        parts["ss"][f"ss/ss_{number:04d}.png"] = encode(label, "PNG")
+        parts["ss_color"][f"ss_color/ss_color_{number:04d}.png"] = b""
+    for name, files in parts.items():
+        pack(files, folder if packing == "folder" else folder / f"{name}.zip", packing)
+    return folder
 
 
 def write_cityscapes_c(

@@ -32,13 +32,13 @@ _REAL_BITS = 20
 _NUM_BINS: dict[Scale, int] = {"probability": LEVELS, "real": 1 << _REAL_BITS}
 
 KEPT_SCORES = 1 << 20
-"""Scores that are kept as they are by default: half an image of 2048 x 1024, 5 MB."""
+"""Scores that are kept as they are by default: half an image of 2048 x 1024, 8 MiB."""
 
 
 class ScoreCounts:
     """Counts positives and negatives by score: exactly up to ``keep`` scores, in bins beyond.
 
-    Scores are taken as float32. Memory: 5 bytes a kept score; 1 MiB of bins for probabilities, 16 MiB for reals.
+    Scores are taken as float32. Memory: 8 bytes a kept score; 1 MiB of bins for probabilities, 16 MiB for reals.
     """
 
     def __init__(

@@ -80,8 +80,8 @@ def share_certainty(scores: Tensor) -> Tensor:
 def accepted(scores: Tensor) -> Tensor:
     """Return how far a pixel is from being rejected by all classes, (..., H, W) float32 in 0..K.
 
-    The negative of RbA (Nayal et al., arXiv 2211.14293): the sum over the classes of tanh of the score. Low where no
-    query claims the pixel for a known class, even if the best class stands out among them.
+    The negative of RbA (Nayal et al., arXiv 2211.14293), as its program has it: the sum over the classes of tanh of the
+    score. Low where no query claims the pixel for a known class, even if the best class stands out among them.
 
     Args:
         scores: (..., K, H, W), at least 0.

@@ -260,6 +260,13 @@ def test_validation__is_on_cityscapes(name: str, tmp_path: Path):
     assert open_dataset(name, tmp_path, "train").label_space == CITY
 
 
+def test_urbansyn__read_from_its_archives(tmp_path: Path):
+    packed = open_dataset("urbansyn", write_urbansyn(tmp_path / "zip", packing="zip"), "train")
+    unpacked = open_dataset("urbansyn", write_urbansyn(tmp_path / "folder"), "train")
+    assert names_of(packed) == names_of(unpacked)
+    np.testing.assert_array_equal(packed[3].targets.id_map, unpacked[3].targets.id_map)
+
+
 def test_urbansyn__pairs_by_what_follows_the_prefix(tmp_path: Path):
     write_urbansyn(tmp_path)
     (tmp_path / "ss" / "ss_0002.png").unlink()

@@ -10,9 +10,9 @@ SPEC = DatasetSpec(
     title="UrbanSyn",
     num_classes=19,
     splits={
-        "train": SplitSpec(  # released as folders of files, not as archives
-            images=FileSet(archives=(("rgb",),), folder="rgb", prefix="rgb_", suffix=".png"),
-            labels=FileSet(archives=(("ss",),), folder="ss", prefix="ss_", suffix=".png"),
+        "train": SplitSpec(  # archives on its own site, folders of files at Hugging Face
+            images=FileSet(archives=(("rgb.zip",),), folder="rgb", prefix="rgb_", suffix=".png"),
+            labels=FileSet(archives=(("ss.zip",),), folder="ss", prefix="ss_", suffix=".png"),
             classes="cityscapes_train_ids",
             onto="cityscapes",
             ignored_values=(19, 255),
@@ -20,5 +20,5 @@ SPEC = DatasetSpec(
         "val": cityscapes.split("val"),
     },
     licence="CC BY-SA 4.0",
-    homepage="https://huggingface.co/datasets/UrbanSyn/UrbanSyn",
+    homepage="https://www.urbansyn.org, or as folders https://huggingface.co/datasets/UrbanSyn/UrbanSyn",
 )
