@@ -104,7 +104,7 @@ TUNINGS = {
 }
 GTA_FILES = "01_images.zip ... 10_images.zip, 01_labels.zip ... 10_labels.zip"
 SYNTHIA_FILES = "the unpacked folder RAND_CITYSCAPES"
-URBANSYN_FILES = "the folders rgb and ss of UrbanSyn"
+URBANSYN_FILES = "rgb and ss of UrbanSyn, as zips or folders,"
 SYNTHIA_COUNT = "SYNTHIA has 9,400 images here (the paper counts 25,000)"
 SOURCES = {
     "gta5": Source("", "GTA V", "gta5", f"{GTA_FILES} and Cityscapes' two zips"),

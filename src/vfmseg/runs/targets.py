@@ -31,6 +31,7 @@ from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.start_weights import is_published
 from vfmseg.runs.validate import Prepared, prepare, recipe_of, refuse_other_classes, refuse_run_folder, score
+from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.transforms.averaged_views import AveragedViews
@@ -176,6 +177,8 @@ def validate_targets(
             say(
                 f"{target.name}: validate: the same on {len(val)} images of {chosen.data.name} ({target.split})"
             )
+            for line in said_of_view(chosen.windows, chosen.data):
+                say(f"{target.name}: validate: {line}")
         done = score(prepared, out=folder)
         rows[target.name], tables[target.name] = done.result, done.scores.table()
         if share := done.result.get("val/ignored_share"):

@@ -19,9 +19,10 @@ from vfmseg.models.checkpoint import find_model_file, read_tensors
 from vfmseg.runs.assemble import open_split
 from vfmseg.runs.fit import fit
 from vfmseg.runs.load import load
-from vfmseg.runs.recipe import Recipe
+from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.start_weights import build_published
+from vfmseg.runs.targets import Target, validate_targets
 from vfmseg.runs.validate import validate
 from vfmseg.tasks.semantic import predict_windows
 from vfmseg.transforms.halve import halve
@@ -51,6 +52,7 @@ def recipe(**changes: Any) -> Recipe:
             "num_heads": 4,
         },
         data={"scenes": {"image_size": [64, 100], "train": 4, "val": 2, "domains": ["day"], "seed": 1}},
+        augmentation={"method": "rein"},
         windows={"stride": 40},
     )
     for section, values in changes.items():
@@ -202,6 +204,24 @@ def test_fit__starts_from_a_published_file_and_predicts_at_its_stride(tmp_path: 
     assert not np.array_equal(found, spread.classes.numpy())
 
 
+def test_validate__each_target_is_seen_at_its_own_size(tmp_path: Path) -> None:
+    published(tmp_path / "rein.pth")
+    scenes = {"image_size": [64, 100], "train": 4, "val": 1, "domains": ["dusk"], "seed": 1}
+    said: list[str] = []
+    targets = [
+        Target("one", {"scenes": scenes}, "val"),
+        Target("two", {"scenes": scenes, "test_size": [80, 160]}, "val"),
+        Target("three", {"scenes": scenes, "test_halved": True}, "val"),
+    ]
+    run = validate_targets(tmp_path / "rein.pth", targets, LoadedRecipe(recipe(), "rein"), say=said.append)
+    rows = run.result["targets"]
+    assert [row.get("test_size") for row in rows.values()] == [None, "80x160", None]
+    assert [row.get("test_halved") for row in rows.values()] == [None, None, True]
+    assert all(row["window_stride"] == 40 for row in rows.values())
+    assert [line.split(":")[0] for line in said if "(data.test_size)" in line] == ["two"]
+    assert [line.split(":")[0] for line in said if "labels at half their size" in line] == ["three"]
+
+
 def test_validate__refuses_other_classes_and_other_statistics(tmp_path: Path) -> None:
     published(tmp_path / "five.pth", num_classes=5)
     with pytest.raises(CheckpointError, match=r"class head of 6 outputs, scenes \(semantic\) needs"):
@@ -214,7 +234,8 @@ def test_validate__refuses_other_classes_and_other_statistics(tmp_path: Path) ->
 
 def test_validate__an_encoder_of_other_statistics_takes_imagenets(tmp_path: Path) -> None:
     published(tmp_path / "rein.pth")
-    eva = {"name": "vit_base_patch16_clip_224.openai"}
+    sizes = {"embed_dim": C, "depth": BLOCKS, "num_heads": 2}
+    eva = {"name": "eva02-l", "overrides": sizes}
     with pytest.raises(WeightsError, match="trained on pixels with mean"):
         validate(tmp_path / "rein.pth", recipe(encoder=eva), say=lambda _: None)
     made = recipe(encoder={**eva, "statistics": "imagenet"})
