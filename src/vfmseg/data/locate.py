@@ -93,7 +93,9 @@ class SplitPlan:
             names = listings[source].names
             lines = next((some for folder in files.folders if (some := _lines(names, folder, files))), {})
             if not lines:
-                raise self._not_in(source, names, files, "")
+                raise self._not_in(
+                    source, names, files, f"{files.subfolders[0]}/" if len(files.subfolders) == 1 else ""
+                )
             for key, line in lines.items():
                 if key in found and found[key].source != source:
                     other = self.sources[found[key].source].title

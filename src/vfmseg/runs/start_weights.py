@@ -28,12 +28,14 @@ from vfmseg.interop.transformers_folder import (
     refuse_other_model,
 )
 from vfmseg.interop.tue_mps import Published, from_tue_mps, is_tue_mps, read_tue_mps
-from vfmseg.models.checkpoint import find_model_file, load_into, read_header, read_tensors
+from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
 from vfmseg.models.encoders.weights_report import collapse
 from vfmseg.models.frozen_weights import completed
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import Say, build_model, open_split
 from vfmseg.runs.recipe import Recipe
+from vfmseg.runs.recipe_reader import recipe_tree
+from vfmseg.runs.resume import differences
 from vfmseg.types import LabelSpace
 
 
@@ -48,6 +50,7 @@ def start_from(segmenter: Segmenter, recipe: Recipe, label_space: LabelSpace, sa
         _load_published(segmenter, recipe, label_space, file, say, may_start_anew=True)
         return
     header = read_header(file)
+    _refuse_another_tuned_encoder(header, recipe, file)
     tensors = completed(read_tensors(file), header.encoder_hash, segmenter, source=file)
     same = header.label_space.names == label_space.names
     if not (same and recipe.load_class_head):
@@ -55,6 +58,27 @@ def start_from(segmenter: Segmenter, recipe: Recipe, label_space: LabelSpace, sa
         tensors = _with_own_class_head(segmenter, tensors, recipe.init_from, reason, say)
     load_into(segmenter, tensors, source=recipe.init_from)
     say(f"init_from: {len(tensors)} tensors of {recipe.init_from} (step {header.step})")
+
+
+def _refuse_another_tuned_encoder(header: CheckpointHeader, recipe: Recipe, file: Path) -> None:
+    """Raise CheckpointError where ``file`` leaves its encoder out and the recipe has another, or tunes it otherwise."""
+    if header.encoder_hash is None:
+        return
+    tree, of_shape = recipe_tree(recipe), ("name", "patch_size", "sub_norm", "overrides")
+    found = []
+    for part, keys in (("encoder", of_shape), ("tuning", tuple(tree["tuning"]))):
+        there, here = ({key: tree_of[part].get(key) for key in keys} for tree_of in (header.recipe, tree))
+        found += differences(there, here, f"{part}.")
+    if tree["encoder"]["weights"] == "random":
+        found.append(("encoder.weights", header.recipe["encoder"]["weights"], "random"))
+    if any(key == "tuning.method" for key, _, _ in found):  # the other keys of another method differ anyhow
+        found = [one for one in found if not one[0].startswith("tuning.") or one[0] == "tuning.method"]
+    if found:
+        raise CheckpointError(
+            f"{file} holds what tuning {header.recipe['tuning']['method']} and the decoder have learned, without the "
+            "encoder, and so fits this encoder and tuning only; but "
+            f"{'; '.join(f'{key} is {there} there, {here} in the recipe' for key, there, here in found)}. Set them alike."
+        )
 
 
 def build_published(recipe: Recipe, label_space: LabelSpace, file: Path, say: Say) -> Segmenter:

@@ -134,9 +134,10 @@ def refuse_missing_taps(taps: Sequence[int], num_blocks: int) -> None:
     """Raise RecipeError where ``taps`` names a block that an encoder of ``num_blocks`` blocks does not have."""
     if taps and max(taps) >= num_blocks:
         quarter = num_blocks / 4
+        spread = f"evenly spread: {[round(quarter * (i + 1)) - 1 for i in range(4)]}"
         raise RecipeError(
-            f"decoder.taps is {list(taps)}, but the encoder has the blocks 0 to {num_blocks - 1}; evenly spread: "
-            f"{[round(quarter * (i + 1)) - 1 for i in range(4)]}"
+            f"decoder.taps is {list(taps)}, but the encoder has the blocks 0 to {num_blocks - 1}; "
+            f"{spread if num_blocks >= 4 else 'four are needed: leave decoder.taps out, or take a deeper encoder'}"
         )
 
 
