@@ -45,6 +45,7 @@ def reliability() -> dict[str, Any]:
 
 def write_targets(folder: Path, scores: dict[str, float | None], **changes: Any) -> Path:
     """Write ``targets.json`` and a folder a target, with one picture each."""
+    folder.mkdir(exist_ok=True)
     facts = model(**changes)
     rows = {
         name: {"val/miou": score, "data": "bdd100k", "split": "val", "images": 4}

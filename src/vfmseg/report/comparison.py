@@ -71,7 +71,7 @@ class Comparison:
     common: tuple[str, ...]
     """Targets that all methods were scored on."""
     best: Mapping[str, frozenset[int]]
-    """Column (a target's name, or ``source``, ``mean``, ``worst``, ``gap`` with a dash before) -> best methods."""
+    """Column (a target's name, or ``source``, ``mean``, ``worst``, ``gap`` with a slash before) -> best methods."""
 
 
 def gather(records: Iterable[EvaluationRecord]) -> list[Scored]:
@@ -102,9 +102,9 @@ def compare(scored: Sequence[Scored]) -> Comparison:
     common = tuple(name for name in targets if all(_score(one, name) is not None for one in scored))
     methods = tuple(_method(name, group, targets, common) for name, group in zip(names, groups, strict=True))
     columns: dict[str, list[Spread | None]] = {name: [m.scores[name] for m in methods] for name in targets}
-    columns |= {"-source": [m.source for m in methods], "-mean": [m.mean for m in methods]}
-    columns |= {"-worst": [m.worst for m in methods], "-gap": [m.gap for m in methods]}
-    best = {name: best_of(values, min if name == "-gap" else max) for name, values in columns.items()}
+    columns |= {"/source": [m.source for m in methods], "/mean": [m.mean for m in methods]}
+    columns |= {"/worst": [m.worst for m in methods], "/gap": [m.gap for m in methods]}
+    best = {name: best_of(values, min if name == "/gap" else max) for name, values in columns.items()}
     return Comparison(methods, targets, common, best)
 
 
@@ -171,8 +171,8 @@ def _refuse_other_classes(one: Scored, other: Scored) -> None:
         if mine != theirs:
             raise CheckpointError(
                 f"{str(one.folders[0])!r} and {str(other.folders[0])!r} cannot be compared: target {name} was scored "
-                f"over {mine or 'all classes'} in the first, and over {theirs or 'all classes'} in the second. Validate both "
-                "with the same `classes` of the target."
+                f"over {mine or 'all classes'} in the first, and over {theirs or 'all classes'} in the second. "
+                "Validate both with the same `classes` of the target."
             )
 
 

@@ -186,16 +186,16 @@ def markdown_comparison(found: Elsewhere) -> str:
 
         def cell(column: str, number: int = number, method: Method = method) -> str:
             value = {
-                "-source": method.source,
-                "-mean": method.mean,
-                "-worst": method.worst,
-                "-gap": method.gap,
+                "/source": method.source,
+                "/mean": method.mean,
+                "/worst": method.worst,
+                "/gap": method.gap,
             }.get(column, method.scores.get(column))
             text = written(value)
-            text = f"{text} ({method.worst_target})" if column == "-worst" and method.worst_target else text
+            text = f"{text} ({method.worst_target})" if column == "/worst" and method.worst_target else text
             return f"**{text}**" if number in comparison.best[column] else text
 
-        wanted = ["-source", *comparison.targets, *(f"-{name}" for name in ends)]
+        wanted = ["/source", *comparison.targets, *(f"/{name}" for name in ends)]
         rows.append(
             [
                 f"{method.name} ({model.encoder} × {model.tuning} × {model.decoder}{seeds_of(method)})",

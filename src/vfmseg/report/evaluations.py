@@ -36,8 +36,8 @@ class ModelFacts:
     source: float | None
     """Headline score of the validation that the checkpoint was saved with, 0..1."""
     recipe_id: str
-    parameters_total: int
-    parameters_trainable: int
+    parameters_total: int | None
+    parameters_trainable: int | None
     classes: tuple[str, ...]
 
     @property
@@ -194,6 +194,8 @@ def _target(path: Path, folder: Path, row: Mapping[str, Any], measure: Measure) 
     key = f"val/{measure.key}"
     if missing := [name for name in (key, "data", "split", "images") if name not in row]:
         raise unreadable(path, f"a target lacks {', '.join(map(repr, missing))}", needed=True)
+    if not _is_score(row[key]):
+        raise unreadable(path, f"a target's {key} is {row[key]!r}, which is no number", needed=True)
     return TargetRecord(
         score=row[key],
         data=row["data"],
@@ -204,6 +206,10 @@ def _target(path: Path, folder: Path, row: Mapping[str, Any], measure: Measure) 
         validation=read_validation(folder / "validation.json"),
         reliability=read_reliability(folder / "reliability.json"),
     )
+
+
+def _is_score(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _scored(row: Mapping[str, Any]) -> str:
@@ -225,6 +231,9 @@ def _corruptions(path: Path, content: Mapping[str, Any]) -> CorruptionRecord:
             kind: {int(severity): score for severity, score in sorted(of_kind.items())}
             for kind, of_kind in content["corruptions"].items()
         }
+        wrong = [score for of_kind in scores.values() for score in of_kind.values() if not _is_score(score)]
+        if wrong or not _is_score(content["clean"]):
+            raise ValueError(f"{[*wrong, content['clean']][0]!r} is no number")
         what = (content["data"], content["split"], content["images"])
         return CorruptionRecord(content["clean"], scores, what)
     except (KeyError, AttributeError, TypeError, ValueError) as error:

@@ -11,13 +11,14 @@ from vfmseg.errors import CheckpointError, ResourceError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file; what stood there before stays until it is complete.
+    """Write a text file, and the folders it lies in; what stood there before stays until it is complete.
 
     Raises:
         ResourceError: the disk is full, or the folder cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8", newline="")
         os.replace(partial, path)
     except OSError as error:
@@ -26,7 +27,8 @@ def write_whole(path: Path, text: str) -> None:
             "`vfmseg report` again."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

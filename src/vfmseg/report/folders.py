@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vfmseg.errors import CheckpointError
+from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.report.comparison import gather
 from vfmseg.report.evaluations import (
     EvaluationRecord,
@@ -35,12 +35,15 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
 
     Raises:
         CheckpointError: a folder is neither, is named twice, or cannot be read, or they cannot be compared.
+        RecipeError: ``out`` does not end in .html.
         LabelError: two classes of a validation have one name, or it counted nothing.
         ResourceError: the page cannot be written.
     """
     paths = [Path(folder) for folder in folders]
     _refuse_twice(paths)
     page = None if out is None else Path(out)
+    if page is not None and page.suffix not in (".html", ".htm"):
+        raise RecipeError(f"--out {page} names no HTML file. Name one, such as {page / 'report.html'}.")
     found: list[RunRecord | EvaluationRecord] = []
     for path in paths:
         if is_evaluation(path):

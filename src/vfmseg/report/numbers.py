@@ -33,8 +33,10 @@ def compact(value: float) -> str:
     return f"{value:,.0f}" if size >= 100 else f"{value:.3g}"
 
 
-def millions(count: float) -> str:
-    """Return 22056576 as ``"22.1 M"``."""
+def millions(count: float | None) -> str:
+    """Return 22056576 as ``"22.1 M"``, and None as a dash."""
+    if count is None:
+        return "–"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g}\u00a0{unit}"

@@ -61,11 +61,16 @@ def read_reliability(path: Path) -> Reliability | None:
         return None
     try:
         bins = tuple(
-            Bin(one["low"], one["high"], one["count"], one["mean_confidence"], one["accuracy"])
+            Bin(
+                float(one["low"]),
+                float(one["high"]),
+                int(one["count"]),
+                *(None if one[key] is None else float(one[key]) for key in ("mean_confidence", "accuracy")),
+            )
             for one in content.get("bins") or ()
         )
         keys = ("ece", "overconfidence", "auroc", "aupr_success", "aupr_error", "fpr95", "error_bound")
-        numbers = {key: content.get(key) for key in keys}
+        numbers = {key: None if content.get(key) is None else float(content[key]) for key in keys}
         unknown = content.get("unknown")
         return Reliability(str(content["confidence"]), bins, **numbers, unknown=unknown and dict(unknown))
     except (KeyError, TypeError, ValueError) as error:

@@ -24,4 +24,4 @@ def recipe_id(tree: Mapping[str, Any]) -> str:
     kept = {key: value for key, value in tree.items() if key not in _LEFT_OUT}
     if isinstance(data := kept.get("data"), Mapping):
         kept["data"] = {key: value for key, value in data.items() if key not in _LEFT_OUT_OF_DATA}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -26,12 +26,12 @@ def test_compare__mean_worst_gap_and_the_best(tmp_path):
     assert (one.worst.mean, one.worst_target) == (0.2, "night")
     assert (one.gap.mean, two.gap.mean) == pytest.approx((0.3, 0.2))
     assert one.mean.deviation is None
-    assert {name: set(best) for name, best in found.best.items() if name != "-mean"} == {
+    assert {name: set(best) for name, best in found.best.items() if name != "/mean"} == {
         "night": {1},
         "rain": {0},
-        "-source": {0},
-        "-worst": {1},
-        "-gap": {1},
+        "/source": {0},
+        "/worst": {1},
+        "/gap": {1},
     }
 
 

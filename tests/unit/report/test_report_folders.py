@@ -6,7 +6,7 @@ import yaml
 from test_report_pages import Page
 
 from support.evaluations import model, write_corruptions, write_targets
-from vfmseg.errors import CheckpointError
+from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.report.folders import write_report
 from vfmseg.runs.recipe_id import recipe_id
 
@@ -77,8 +77,9 @@ def test_write_report__several_are_compared(full, lora, tmp_path):
     for words in ("night by method", "not scored under the same corruptions", "comparison"):
         assert words.lower() in (page.text + path.read_text("utf-8")).lower(), words
     assert "**30.0**" in (full / "comparison.md").read_text(encoding="utf-8")
-    elsewhere = write_report([full, lora], tmp_path / "page.html")
-    assert (elsewhere, (tmp_path / "page.md").is_file()) == (tmp_path / "page.html", True)
+    elsewhere = write_report([full, lora], tmp_path / "new" / "page.html")
+    assert elsewhere == tmp_path / "new" / "page.html"
+    assert (tmp_path / "new" / "page.md").is_file()
 
 
 def test_write_report__a_run_shows_what_was_measured_of_it(run_folder, tmp_path):
@@ -136,7 +137,31 @@ def damaged(folder, name, text):
         ("targets.json", json.dumps({"model": model(task="depth")}), "its task is 'depth', which is none of"),
         ("targets.json", json.dumps({"model": model(), "targets": [1]}), "its targets are no object"),
         ("targets.json", json.dumps({"model": model(), "targets": {"a": {}}}), "a target lacks 'val/miou'"),
+        (
+            "targets.json",
+            json.dumps(
+                {
+                    "model": model(),
+                    "targets": {"a": {"val/miou": "x", "data": "d", "split": "val", "images": 1}},
+                }
+            ),
+            "a target's val/miou is 'x', which is no number",
+        ),
         ("corruptions.json", json.dumps({"model": model(), "corruptions": 1}), "it is not of the form"),
+        (
+            "corruptions.json",
+            json.dumps(
+                {
+                    "model": model(),
+                    "corruptions": {"fog": {"1": "x"}},
+                    "clean": 0.5,
+                    "data": "d",
+                    "split": "val",
+                    "images": 1,
+                }
+            ),
+            "'x' is no number",
+        ),
         ("corruptions.json", json.dumps({"model": model(step=7)}), "which are not one model"),
     ],
 )
@@ -154,6 +179,24 @@ def test_write_report__folders_that_cannot_be_reported(full, tmp_path, run_folde
         write_report([tmp_path / "nowhere"])
     with pytest.raises(CheckpointError, match="is named twice"):
         write_report([full, full / ".." / "full"])
+    with pytest.raises(
+        RecipeError, match=r"--out page.md names no HTML file. Name one, such as page.md/report.html"
+    ):
+        write_report([full], "page.md")
     (run_folder / "result.json").unlink()
     with pytest.raises(CheckpointError, match=r"result\.json is not there yet"):
         write_report([run_folder, full])
+
+
+def test_write_report__no_target_at_all(tmp_path):
+    page = page_at(write_report([write_targets(tmp_path / "scores", {})]))
+    assert "mIoU of 1 method on 0 targets" in page.text
+
+
+def test_write_report__of_a_target_of_that_name_and_of_seeds(tmp_path):
+    folders = [write_targets(tmp_path / f"s{seed}", {"-mean": 0.1 * seed}, seed=seed) for seed in (1, 2)]
+    folders.append(write_targets(tmp_path / "lora", {"-mean": 0.5}, **LORA))
+    page = page_at(write_report(folders))
+    assert "full full × linear × dinov2-s, 2 seeds (1, 2)" in page.text
+    assert "15.0 ± 7.1" in page.text
+    assert "-mean by method" in page.text

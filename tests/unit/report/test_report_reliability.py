@@ -39,7 +39,7 @@ def test_read_reliability__without_bins(tmp_path):
     assert read_reliability(tmp_path / "none.json") is None
 
 
-@pytest.mark.parametrize("changes", [{"bins": [{"low": 0.0}]}, {"bins": 3}, {"unknown": 3}])
+@pytest.mark.parametrize("changes", [{"bins": [{"low": 0.0}]}, {"bins": 3}, {"ece": "x"}, {"unknown": 3}])
 def test_read_reliability__damaged(tmp_path, changes):
     with pytest.raises(CheckpointError, match=r"reliability\.json' cannot be read: it is not of the form"):
         read(tmp_path, **changes)
