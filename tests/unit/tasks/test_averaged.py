@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import resize
 
 from vfmseg.postprocess.semantic import pixel_scores
+from vfmseg.tasks.averaged import predict_averaged
 from vfmseg.tasks.semantic import predict_tiles, predict_windows
 from vfmseg.transforms.averaged_views import AveragedViews
 from vfmseg.transforms.sliding_window import View, WindowPlan, cut, stride_plan, tile_plan
@@ -109,13 +110,16 @@ def test_predict_windows__a_mirrored_image_has_the_mirrored_map() -> None:
     assert not torch.equal(alone.classes, found[0])
 
 
-def test_predict_windows__at_a_stride_and_with_a_measure() -> None:
+def test_predict_averaged__at_a_stride_and_with_a_measure() -> None:
     size, scale = (50, 91), 1.5
-    picture, view = image(*size), View(stride=20, augment=AveragedViews((1.0, scale)))
+    picture, view = image(*size), View(stride=20)
     scaled = sized(stride_plan((48, 87), CROP, 20, cover=False), size)
     expected = looped(pixels, picture, [stride_plan(size, CROP, 20), scaled], flip=False)
     measure = partial(torch.amax, dim=0)
-    (found,) = predict_windows(pixels, [picture], CROP, view=view, measure=measure)
+    plan = view.plan(size, CROP)
+    found = predict_averaged(
+        pixels, picture, plan, AveragedViews((1.0, scale)), view.plan_at, measure=measure
+    )
     torch.testing.assert_close(found.confidence, expected.amax(0), rtol=1e-4, atol=1e-4)
 
 
