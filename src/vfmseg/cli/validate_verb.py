@@ -48,7 +48,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="task semantic: test-time augmentation; averages the class scores of each image and its mirrored one (flip) "
         "at these scales, such as flip,0.75,1,1.25",
     )
-    parser.add_argument("--out", metavar="DIR", help="write result.json and validation.json there")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="write result.json, validation.json and pictures of the best and worst images there",
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     add_recipe_options(parser, required=False)
 
