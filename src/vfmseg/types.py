@@ -70,6 +70,8 @@ class Sample:
     """Member path inside the data set, unique in its split; what errors and reports call the image."""
     truth: InstanceTruth | None = None
     """The objects as annotated, where evaluation needs more than the flat map of ``targets``."""
+    unknown: Tensor | None = None
+    """(H, W) bool: pixels of objects of none of the classes; None where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class SemanticMap:
     classes: Tensor
     """(H, W) uint8 (int16 above 255 classes): class ids ``0..K-1``."""
     confidence: Tensor | None = None
-    """(H, W) float16 in [0, 1]: probability of the chosen class; None where not asked for."""
+    """(H, W) how sure the prediction is, None where not asked for: float16 in [0, 1], probability of the chosen class; or
+    float32, a measure of :mod:`vfmseg.postprocess.confidence`."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from vfmseg.cli.recipe_options import add_recipe_options, parse, read
+from vfmseg.cli.reliability_words import (
+    add_reliability_options,
+    corruptions_reliability,
+    question_of,
+    reliability_table,
+    targets_reliability,
+)
 
 if TYPE_CHECKING:
     from vfmseg.runs.recipe import LoadedRecipe
+    from vfmseg.runs.reliability import ReliabilityQuestion
     from vfmseg.runs.targets import TargetsRun
     from vfmseg.transforms.averaged_views import AveragedViews
 
@@ -34,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="score it on this data instead: any number of times, each with a name of your choice; in place of a "
-        "path, {keys of the recipe's data, split, and classes (its class: the model's, where names differ)}, such as "
-        "'night={name: acdc, path: DIR}'",
+        "path, {keys of the recipe's data, split, unknown, and classes (its class: the model's, where names differ)}, "
+        "such as 'night={name: acdc, path: DIR}'",
     )
     parser.add_argument(
         "--corruptions",
@@ -48,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="task semantic: test-time augmentation; averages the class scores of each image and its mirrored one (flip) "
         "at these scales, such as flip,0.75,1,1.25",
     )
+    add_reliability_options(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -70,9 +79,10 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     checkpoint = options.checkpoint or options.ckpt_path or found.get("init_from")
     if not checkpoint:
         raise CheckpointError("Say which checkpoint: vfmseg validate runs/NAME/checkpoints/best [-c RECIPE].")
+    question = question_of(options)
     loaded = read(options.config, words, trains=False)
     if loaded is None:
-        from vfmseg.runs.validate import recipe_of
+        from vfmseg.runs.restore import recipe_of
 
         loaded = recipe_of(checkpoint, found, notes=notes)
 
@@ -84,54 +94,79 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
 
     augment = None if options.augment is None else parse_augment(options.augment)
     if options.corruptions:
-        return _run_corruptions(checkpoint, loaded, options, augment)
+        return _run_corruptions(checkpoint, loaded, options, question, augment)
     if options.target:
-        return _run_targets(checkpoint, loaded, options, augment)
+        return _run_targets(checkpoint, loaded, options, question, augment)
 
     from vfmseg.runs.validate import validate
 
-    done = validate(checkpoint, loaded, out=options.out, split=options.split, augment=augment)
+    done = validate(
+        checkpoint, loaded, out=options.out, split=options.split, reliability=question, augment=augment
+    )
 
     from lightning.pytorch.utilities import rank_zero_only
 
     if rank_zero_only.rank != 0:
         return 0
+    judged = None if done.reliability is None else done.reliability.record()
     if options.json:
-        print(json.dumps(done.result, indent=2))
+        print(json.dumps(done.result if judged is None else {**done.result, "reliability": judged}, indent=2))
     else:
         print(_table(done.scores.table(), done.result))
+        if judged is not None:
+            print(f"\n{reliability_table({'': judged})}")
     return 0
 
 
 def _run_targets(
-    checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace, augment: AveragedViews | None
+    checkpoint: str,
+    loaded: LoadedRecipe,
+    options: argparse.Namespace,
+    question: ReliabilityQuestion | None,
+    augment: AveragedViews | None,
 ) -> int:
     from vfmseg.runs.targets import parse_target, validate_targets
 
     targets = [parse_target(text, split=options.split) for text in options.target]
-    done = validate_targets(checkpoint, targets, loaded, out=options.out, augment=augment)
+    done = validate_targets(
+        checkpoint, targets, loaded, out=options.out, reliability=question, augment=augment
+    )
 
     from lightning.pytorch.utilities import rank_zero_only
 
     if rank_zero_only.rank == 0:
         print(json.dumps(done.result, indent=2) if options.json else _targets_table(done))
+        if question is not None and not options.json:
+            print(f"\n{targets_reliability(done.result)}")
     return 0
 
 
 def _run_corruptions(
-    checkpoint: str, loaded: LoadedRecipe, options: argparse.Namespace, augment: AveragedViews | None
+    checkpoint: str,
+    loaded: LoadedRecipe,
+    options: argparse.Namespace,
+    question: ReliabilityQuestion | None,
+    augment: AveragedViews | None,
 ) -> int:
     from vfmseg.runs.corruptions import parse_corruptions, validate_corruptions
 
     chosen = parse_corruptions(options.corruptions)
     result = validate_corruptions(
-        checkpoint, chosen, loaded, out=options.out, split=options.split, augment=augment
+        checkpoint,
+        chosen,
+        loaded,
+        out=options.out,
+        split=options.split,
+        reliability=question,
+        augment=augment,
     )
 
     from lightning.pytorch.utilities import rank_zero_only
 
     if rank_zero_only.rank == 0:
         print(json.dumps(result, indent=2) if options.json else _corruptions_table(result))
+        if question is not None and not options.json:
+            print(f"\n{corruptions_reliability(result)}")
     return 0
 
 

@@ -8,9 +8,11 @@ are not void; to count those alone, set all others to 255 (or void) before the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from vfmseg.errors import LabelError
 from vfmseg.metrics.calibration import ReliabilityDiagram
 from vfmseg.metrics.misclassification import MisclassificationScores
 from vfmseg.metrics.ood import OutOfDistributionScores
+from vfmseg.metrics.reliability import Reliability
 from vfmseg.metrics.score_counts import LEVELS, check_scores
 
 SEMANTIC_SUBSETS = (
@@ -38,18 +41,30 @@ OOD_SUBSETS = ("SMIYC", "synobjs")
 class BravoIndices:
     """Harmonic means in 0..1; the more, the more reliable."""
 
-    semantic: float
-    ood: float
-    total: float
-    """Harmonic mean of the two: the BRAVO index."""
+    semantic: float | None
+    """None where no subset with semantic numbers was given."""
+    ood: float | None
+    """None where no subset with numbers on unknown objects was given."""
+    total: float | None
+    """Harmonic mean of the two, the BRAVO index; None where one of them is."""
     by_subset: dict[str, float]
     """Subset -> harmonic mean of all its numbers."""
     missing: tuple[str, ...]
     """Subsets of the challenge that were not given. If there are some, the indices are not the challenge's."""
 
+    def record(self) -> dict[str, Any]:
+        """Return ``semantic``, ``ood``, ``total``, ``subsets`` (name -> harmonic mean), ``missing`` as plain values."""
+        return {
+            "semantic": self.semantic,
+            "ood": self.ood,
+            "total": self.total,
+            "subsets": self.by_subset,
+            "missing": list(self.missing),
+        }
+
     def row(self, prefix: str = "val") -> dict[str, float | None]:
         """Return one flat row, ``{"val/bravo_index": 0.7, "val/semantic_hmean": 0.6, "val/hmean/synrain": 0.8, ...}``."""
-        row: dict[str, float | None] = {
+        row = {
             f"{prefix}/bravo_index": self.total,
             f"{prefix}/semantic_hmean": self.semantic,
             f"{prefix}/ood_hmean": self.ood,
@@ -86,29 +101,61 @@ def bravo_indices(
         ood: subset -> its numbers, as of :func:`ood_numbers`.
 
     Raises:
-        LabelError: A number is missing, unknown or not in 0..1, as it is where all pixels of a subset are right; or
-            no subset is given.
+        LabelError: A number is missing, unknown or not in 0..1, as it is where all pixels of a subset are right.
     """
     goods = {
         "semantic": _goods(semantic, ("miou", "ece", "auroc", "fpr95", "aupr_success", "aupr_error")),
         "ood": _goods(ood, ("auroc", "auprc", "fpr95")),
     }
-    for kind, subsets in goods.items():
-        if not subsets:
-            raise LabelError(
-                f"No subset with {kind} numbers was given: the BRAVO index needs the {kind} subsets, which are "
-                f"{', '.join(SEMANTIC_SUBSETS if kind == 'semantic' else OOD_SUBSETS)}."
-            )
-    means = {kind: harmonic_mean(list(chain(*subsets.values()))) for kind, subsets in goods.items()}
+    means = {
+        kind: harmonic_mean(list(chain(*subsets.values()))) if subsets else None
+        for kind, subsets in goods.items()
+    }
+    both = [mean for mean in means.values() if mean is not None]
     names = dict.fromkeys([*goods["semantic"], *goods["ood"]])
     wanted = {"semantic": SEMANTIC_SUBSETS, "ood": OOD_SUBSETS}
     return BravoIndices(
         means["semantic"],
         means["ood"],
-        harmonic_mean(list(means.values())),
+        harmonic_mean(both) if len(both) == len(means) else None,
         {name: harmonic_mean(goods["semantic"].get(name, []) + goods["ood"].get(name, [])) for name in names},
         tuple(dict.fromkeys(name for kind in wanted for name in wanted[kind] if name not in goods[kind])),
     )
+
+
+def indices_of_targets(
+    found: Mapping[str, Reliability], mious: Mapping[str, float | None]
+) -> BravoIndices | None:
+    """Return the challenge's indices over the targets that bear the names of its subsets; None if none does.
+
+    A subset of which a number is missing or undefined, as where all pixels are right or confidence is no probability, is
+    left out and named among the missing ones.
+
+    Args:
+        found: target -> how far confidence can be believed on it.
+        mious: target -> mean IoU.
+    """
+    subsets = [name for name in found if name in SEMANTIC_SUBSETS or name in OOD_SUBSETS]
+    if not subsets:
+        return None
+    semantic: dict[str, dict[str, float]] = {}
+    ood: dict[str, dict[str, float]] = {}
+    for name in subsets:
+        one, miou = found[name], mious[name]
+        if name in SEMANTIC_SUBSETS and one.diagram is not None and miou is not None:
+            semantic[name] = semantic_numbers(miou, one.diagram, one.misclassification)
+        if name in OOD_SUBSETS and one.unknown is not None:
+            ood[name] = ood_numbers(one.unknown)
+    return bravo_indices(
+        *(
+            {name: numbers for name, numbers in kind.items() if _are_defined(numbers)}
+            for kind in (semantic, ood)
+        )
+    )
+
+
+def _are_defined(numbers: Mapping[str, float]) -> bool:
+    return not any(math.isnan(value) for value in numbers.values())
 
 
 def harmonic_mean(values: Sequence[float]) -> float:

@@ -13,6 +13,7 @@ from vfmseg.data.collate import collate_batch
 from vfmseg.data.dataset import SegmentationDataset, open_dataset
 from vfmseg.data.mixture import MixedDataset, Part, draw_rows
 from vfmseg.data.truth import WithTruth
+from vfmseg.data.unknown import UnknownSource
 from vfmseg.errors import RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
 from vfmseg.losses.settings import MaskLossSettings
@@ -264,9 +265,11 @@ def build_module(
     )
 
 
-def build_data(recipe: Recipe, train: TrainingSet | None, val: SegmentationDataset) -> SegmentationData:
+def build_data(
+    recipe: Recipe, train: TrainingSet | None, val: SegmentationDataset | UnknownSource
+) -> SegmentationData:
     """Build the loaders."""
-    seen = WithTruth(val) if recipe.task == "instance" else val
+    seen = WithTruth(val) if recipe.task == "instance" and isinstance(val, SegmentationDataset) else val
     return SegmentationData(
         train,
         Halved(seen) if recipe.data.test_halved else seen,

@@ -19,6 +19,7 @@ from vfmseg.runs.folder import write_json
 from vfmseg.runs.machine import memory_given_back
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe
+from vfmseg.runs.reliability import ReliabilityQuestion, summed_up
 from vfmseg.runs.validate import prepare, score
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
@@ -53,6 +54,7 @@ def validate_corruptions(
     *,
     out: str | Path | None = None,
     split: str = "val",
+    reliability: ReliabilityQuestion | None = None,
     augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
 ) -> dict[str, Any]:
@@ -64,21 +66,29 @@ def validate_corruptions(
         recipe: whose data is used; by default the checkpoint's own.
         out: where to write ``corruptions.json``; nothing is written without it.
         split: of the data.
+        reliability: also judge how far confidence can be believed, without and under each corruption.
         augment: test-time augmentation, as of :func:`vfmseg.runs.validate.validate`.
         say: where messages go.
 
     Returns:
         ``headline``; ``data``, ``split`` and ``images``, what was scored; ``clean``, the score without corruption;
         ``corruptions``: kind -> severity -> score; ``mean`` over them; ``relative``, the mean's share of ``clean``.
-        Scores are None where there is nothing to score.
+        Scores are None where there is nothing to score. Where reliability was asked for also ``reliability``: ``clean``,
+        what ``reliability.json`` holds without the bins; and ``corruptions``, kind -> severity -> the same.
     """
-    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say, augment=augment)
+    prepared = prepare(
+        checkpoint, recipe, out=out, split=split, say=say, reliability=reliability, augment=augment
+    )
     headline = build_task(prepared.own.task).headline
-    clean: float | None = score(prepared).result[headline]
+    first = score(prepared, say=say)
+    clean: float | None = first.result[headline]
+    judged: dict[str, dict[str, Any]] = {}
     scores: dict[str, dict[str, float | None]] = {}
     for number, corruption in enumerate(corruptions, start=1):
-        done = score(prepared, corruption=corruption)
+        done = score(prepared, corruption=corruption, say=say)
         scores.setdefault(corruption.kind, {})[str(corruption.severity)] = done.result[headline]
+        if done.reliability is not None:
+            judged.setdefault(corruption.kind, {})[str(corruption.severity)] = summed_up(done.reliability)
         say(
             f"{number}/{len(corruptions)} {corruption.kind} {corruption.severity}: {headline} {done.result[headline]}"
         )
@@ -95,6 +105,8 @@ def validate_corruptions(
         "mean": mean,
         "relative": mean / clean if mean is not None and clean else None,
     }
+    if first.reliability is not None:
+        result["reliability"] = {"clean": summed_up(first.reliability), "corruptions": judged}
     if out is not None and rank_zero_only.rank == 0:
         write_json(Path(out) / "corruptions.json", {**result, "model": model_facts(prepared)})
     return result

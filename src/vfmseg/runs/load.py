@@ -12,13 +12,13 @@ from vfmseg.models.checkpoint import find_model_file, read_header
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.runs.restore import model_recipe, restore
 from vfmseg.runs.start_weights import (
     build_published,
     is_published,
     published_label_space,
     refuse_without_recipe,
 )
-from vfmseg.runs.validate import model_recipe, restore
 from vfmseg.tasks.catalog import build_task
 from vfmseg.transforms.sliding_window import View
 

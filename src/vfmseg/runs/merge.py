@@ -16,8 +16,9 @@ from vfmseg.models.tuning.catalog import build_tuning
 from vfmseg.runs.assemble import Say
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import make_writable
+from vfmseg.runs.restore import model_recipe, restore
 from vfmseg.runs.start_weights import is_published
-from vfmseg.runs.validate import model_recipe, refuse_run_folder, restore
+from vfmseg.runs.validate import refuse_run_folder
 
 _TOLERANCE = 1e-3
 """Of the largest feature: sums in another order differ, but not that much."""

@@ -20,6 +20,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from vfmseg.data.class_match import ClassMatch, is_same, match_classes
 from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.errors import DataError, RecipeError
+from vfmseg.metrics.bravo import indices_of_targets
+from vfmseg.metrics.reliability import Reliability
 from vfmseg.metrics.scores import ScoreTable
 from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, read_header
 from vfmseg.runs.assemble import Say, open_split
@@ -29,8 +31,10 @@ from vfmseg.runs.machine import memory_given_back
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.runs.reliability import AskedReliability, ReliabilityQuestion, ask_reliability, summed_up
+from vfmseg.runs.restore import model_recipe, recipe_of
 from vfmseg.runs.start_weights import is_published
-from vfmseg.runs.validate import Prepared, prepare, recipe_of, refuse_other_classes, refuse_run_folder, score
+from vfmseg.runs.validate import Prepared, prepare, refuse_other_classes, refuse_run_folder, score
 from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
@@ -51,6 +55,8 @@ class Target:
     """Of that data."""
     classes: Mapping[str, str | None] = field(default_factory=dict)
     """Its class -> the model's, where their names differ; None: ignored. Others are matched by name."""
+    unknown: str | None = None
+    """What marks its unknown objects, where reliability is asked for; None: as the question says."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,15 @@ class TargetsRun:
     """Target -> its numbers by class."""
     result: dict[str, Any]
     """``targets``: a flat row each, as in ``result.json``; ``headline``; ``source``, the score of the validation that the
-    checkpoint was saved with, or None; ``mean`` and ``worst`` over the targets; ``gap``, source minus mean, or None."""
+    checkpoint was saved with, or None; ``mean`` and ``worst`` over the targets; ``gap``, source minus mean, or None.
+    Where it was asked for also ``reliability``: target -> what stands in its ``reliability.json``, without the bins;
+    and ``bravo``, see :meth:`vfmseg.metrics.bravo.BravoIndices.record`, None where no target is one of its subsets."""
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
+    """Target -> how far confidence can be believed on it; empty where it was not asked."""
 
 
 def parse_target(text: str, *, split: str) -> Target:
-    """Read ``NAME=PATH``, or ``NAME={key: value, ...}`` with keys of the recipe's `data`, `split` and `classes`.
+    """Read ``NAME=PATH``, or ``NAME={key: value, ...}``: keys of the recipe's `data`, `split`, `classes` and `unknown`.
 
     Args:
         text: as typed.
@@ -95,10 +105,18 @@ def parse_target(text: str, *, split: str) -> Target:
         )
     return Target(
         name,
-        {key: v for key, v in keys.items() if key not in ("split", "classes")},
+        {key: v for key, v in keys.items() if key not in ("split", "classes", "unknown")},
         str(keys.get("split", split)),
         {str(theirs): None if ours is None else str(ours) for theirs, ours in classes.items()},
+        _unknown_of(keys.get("unknown")),
     )
+
+
+def _unknown_of(value: Any) -> str | None:
+    """Return what marks unknown objects as ``--unknown`` has it: ``254``, ``[254, 253]`` or a folder."""
+    if value is None:
+        return None
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @memory_given_back()
@@ -109,6 +127,7 @@ def validate_targets(
     recipe: LoadedRecipe | None = None,
     *,
     out: str | Path | None = None,
+    reliability: ReliabilityQuestion | None = None,
     augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
 ) -> TargetsRun:
@@ -119,6 +138,7 @@ def validate_targets(
         targets: of different names.
         recipe: what the targets' data differs from; by default the checkpoint's own.
         out: where to write ``targets.json`` and a folder a target; nothing is written without it.
+        reliability: also judge how far confidence can be believed on each, and over the subsets of the BRAVO challenge.
         augment: test-time augmentation, as of :func:`vfmseg.runs.validate.validate`.
         say: where messages go.
 
@@ -137,10 +157,14 @@ def validate_targets(
     header = None if is_published(file) else read_header(file)
     base = recipe or recipe_of(file, {})
     of_targets = {target.name: _recipe_of(base, target) for target in targets}
+    own = base.recipe if header is None else model_recipe(header, file)
     opened, matches = {}, {}
+    asked: dict[str, AskedReliability] = {}
     for target in targets:
         val = opened[target.name] = open_split(of_targets[target.name], target.split)
         matches[target.name] = _match(target, val, header, file, base.recipe.task)
+        if (question := _question(target, reliability)) is not None:
+            asked[target.name] = ask_reliability(question, own, val)
         if out is not None:
             refuse_run_folder(Path(out) / target.name)
         said = f"{len(val)} images of {of_targets[target.name].data.name} ({target.split})"
@@ -152,6 +176,7 @@ def validate_targets(
 
     headline = build_task(base.recipe.task).headline
     rows, tables = {}, {}
+    found: dict[str, Reliability] = {}
     prepared: Prepared | None = None
     for target in targets:
         folder = None if out is None else Path(out) / target.name
@@ -179,7 +204,10 @@ def validate_targets(
             )
             for line in said_of_view(chosen.windows, chosen.data):
                 say(f"{target.name}: validate: {line}")
-        done = score(prepared, out=folder)
+        prepared = dataclasses.replace(prepared, reliability=asked.get(target.name))
+        done = score(prepared, out=folder, say=functools.partial(_say_of, say, target.name))
+        if done.reliability is not None:
+            found[target.name] = done.reliability
         rows[target.name], tables[target.name] = done.result, done.scores.table()
         if share := done.result.get("val/ignored_share"):
             say(
@@ -187,10 +215,28 @@ def validate_targets(
                 "they were ignored"
             )
     result = _summary(rows, headline, None if header is None else header.metrics.get(headline))
+    if reliability is not None:
+        mious = {name: row[headline] for name, row in rows.items()}
+        result |= {
+            "reliability": {name: summed_up(one) for name, one in found.items()},
+            "bravo": None if (bravo := indices_of_targets(found, mious)) is None else bravo.record(),
+        }
     if writes:
         assert prepared is not None  # the program asks for targets only where there is one
         write_json(Path(str(out)) / "targets.json", {**result, "model": model_facts(prepared)})
-    return TargetsRun(tables, result)
+    return TargetsRun(tables, result, found)
+
+
+def _question(target: Target, reliability: ReliabilityQuestion | None) -> ReliabilityQuestion | None:
+    """Return what is asked of a target, which may say for itself what marks its unknown objects."""
+    if target.unknown is None:
+        return reliability
+    if reliability is None:
+        raise RecipeError(
+            f"--target {target.name}: `unknown` is for the scores of unknown objects, which --reliability asks for. Add "
+            "it, or leave out `unknown`."
+        )
+    return dataclasses.replace(reliability, unknown=target.unknown)
 
 
 def _match(

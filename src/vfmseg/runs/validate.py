@@ -13,14 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from vfmseg.data.class_match import ClassMatch
 from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.errors import CheckpointError, RecipeError
-from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, load_into, read_header, read_tensors
-from vfmseg.models.frozen_weights import completed
+from vfmseg.metrics.reliability import Reliability
+from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, read_header
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import (
     Say,
     build_criterion,
     build_data,
-    build_model,
     build_module,
     open_split,
 )
@@ -30,11 +29,20 @@ from vfmseg.runs.machine import Machine, build_trainer, memory_given_back, settl
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
+from vfmseg.runs.reliability import (
+    AskedReliability,
+    ReliabilityQuestion,
+    ask_reliability,
+    warning_of,
+    write_reliability,
+)
+from vfmseg.runs.restore import model_recipe, recipe_of, restore
 from vfmseg.runs.resume import differences
-from vfmseg.runs.start_weights import build_published, is_published, refuse_without_recipe
+from vfmseg.runs.start_weights import build_published, is_published
 from vfmseg.runs.windows_recipe import said_of_view, view_row
 from vfmseg.tasks.base import Scores
 from vfmseg.tasks.matched import MatchedSemanticTask
+from vfmseg.tasks.reliability import JudgedScores
 from vfmseg.tasks.semantic import SemanticTask
 from vfmseg.training.callbacks.pictures import ExtremePictures
 from vfmseg.training.callbacks.stopping import signals_given_back
@@ -56,6 +64,8 @@ class ValidationRun:
     """Images without anything labelled."""
     result: dict[str, Any]
     """Flat row, as in result.json."""
+    reliability: Reliability | None = None
+    """How far confidence can be believed; None where it was not asked."""
 
 
 @memory_given_back()
@@ -66,6 +76,7 @@ def validate(
     *,
     out: str | Path | None = None,
     split: str = "val",
+    reliability: ReliabilityQuestion | None = None,
     augment: AveragedViews | None = None,
     say: Say = say_on_stderr,
     **overrides: Any,
@@ -79,6 +90,7 @@ def validate(
             for a published file it is the recipe's.
         out: where to write ``result.json`` and ``validation.json``; nothing is written without it.
         split: of the data.
+        reliability: also judge, in the same pass, how far confidence can be believed; ``reliability.json`` is written.
         augment: test-time augmentation: the variants of each image whose class scores are averaged; task semantic.
         say: where messages go.
         **overrides: recipe values as nested mappings, such as ``data={"path": "elsewhere"}``.
@@ -88,8 +100,17 @@ def validate(
         ResourceError: ``out`` cannot be written.
         VfmsegError: whatever else is wrong.
     """
-    prepared = prepare(checkpoint, recipe, out=out, split=split, say=say, augment=augment, **overrides)
-    return score(prepared, out=out)
+    prepared = prepare(
+        checkpoint,
+        recipe,
+        out=out,
+        split=split,
+        say=say,
+        reliability=reliability,
+        augment=augment,
+        **overrides,
+    )
+    return score(prepared, out=out, say=say)
 
 
 @dataclass(frozen=True)
@@ -110,6 +131,8 @@ class Prepared:
     segmenter: Segmenter
     match: ClassMatch | None = None
     """Where the data's classes are not the model's: which of them mean the same."""
+    reliability: AskedReliability | None = None
+    """What is asked about confidence."""
     augment: AveragedViews | None = None
     """Test-time augmentation."""
 
@@ -122,6 +145,7 @@ def prepare(
     split: str,
     say: Say,
     match: ClassMatch | None = None,
+    reliability: ReliabilityQuestion | None = None,
     augment: AveragedViews | None = None,
     **overrides: Any,
 ) -> Prepared:
@@ -153,11 +177,12 @@ def prepare(
     val = open_split(chosen, split)
     if header is not None and match is None:
         refuse_other_classes(header.label_space, val.label_space, file)
+    asked = None if reliability is None else ask_reliability(reliability, own, val)
     step = "published" if header is None else f"step {header.step}"
     say(f"validate: {file} ({step}) on {len(val)} images of {chosen.data.name} ({split})")
     classes = val.label_space if match is None else match.model
     segmenter = restore(file) if header is not None else build_published(own, classes, file, say)
-    return Prepared(file, header, chosen, own, machine, val, split, segmenter, match, augment)
+    return Prepared(file, header, chosen, own, machine, val, split, segmenter, match, asked, augment)
 
 
 def refuse_run_folder(out: Path) -> None:
@@ -169,7 +194,11 @@ def refuse_run_folder(out: Path) -> None:
 
 
 def score(
-    prepared: Prepared, *, corruption: Corruption | None = None, out: str | Path | None = None
+    prepared: Prepared,
+    *,
+    corruption: Corruption | None = None,
+    out: str | Path | None = None,
+    say: Say = say_on_stderr,
 ) -> ValidationRun:
     """Score a prepared model, under a corruption where one is given; write ``out`` as :func:`validate` does."""
     header, chosen, own, val = prepared.header, prepared.chosen, prepared.own, prepared.val
@@ -185,7 +214,11 @@ def score(
     if prepared.augment is not None:
         assert isinstance(module.task, SemanticTask)  # others were refused
         module.task.view = dataclasses.replace(module.task.view, augment=prepared.augment)
-    data = build_data(chosen, None, val)
+    asked = prepared.reliability
+    if asked is not None:
+        assert isinstance(module.task, SemanticTask)  # others were refused
+        module.task = asked.task(module.task, match)
+    data = build_data(chosen, None, val if asked is None or asked.marked is None else asked.marked)
     if corruption is not None:
         data.val = Corrupted(data.val, corruption, chosen.seed)
     drawn = [] if out is None else [ExtremePictures(Path(out), val=data.val, label_space=label_space)]
@@ -208,9 +241,14 @@ def score(
         **({} if match is None else _matched_row(match)),
         "seconds": round(found.seconds, 3),
     }
+    reliability = found.scores.reliability if isinstance(found.scores, JudgedScores) else None
+    if reliability is not None and (warning := warning_of(reliability)):
+        say(f"validate: {warning}")
     if out is not None and rank_zero_only.rank == 0:
         write_json(Path(out) / "result.json", {**result, "model": model_facts(prepared)})
-    return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result)
+        if reliability is not None:
+            write_reliability(Path(out), reliability)
+    return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result, reliability)
 
 
 def _matched_row(match: ClassMatch) -> dict[str, Any]:
@@ -221,42 +259,6 @@ def _matched_row(match: ClassMatch) -> dict[str, Any]:
     }
 
 
-def recipe_of(
-    checkpoint: str | Path, overrides: Mapping[str, Any], *, notes: tuple[str, ...] = ()
-) -> LoadedRecipe:
-    """Return the recipe of a checkpoint with ``overrides``; the machine it was trained on is left out of it.
-
-    Raises:
-        CheckpointError: a damaged file, or one of another program, which has no recipe.
-    """
-    refuse_without_recipe(find_model_file(checkpoint))
-    return read_recipe({**read_header(checkpoint).recipe, "trainer": {}}, overrides, notes=notes)
-
-
-def model_recipe(header: CheckpointHeader, file: Path) -> Recipe:
-    """Return the part of a checkpoint's recipe that says what the model is.
-
-    The encoder's weights come from the checkpoint, or from where they were, if it leaves them out.
-    The rest (data, training, machine) is left at its defaults: a model must load whatever those keys were called
-    when it was trained.
-
-    Raises:
-        CheckpointError: the recipe in ``file`` does not say, or names what this version does not have.
-    """
-    try:
-        parts = {name: header.recipe[name] for name in ("task", "encoder", "tuning", "decoder")}
-        parts |= {name: header.recipe[name] for name in ("windows",) if name in header.recipe}
-        if header.encoder_hash is None:
-            parts["encoder"] = {**parts["encoder"], "weights": "random"}
-        return read_recipe(parts).recipe
-    except (KeyError, TypeError, RecipeError) as error:
-        reason = f"It lacks {error}." if isinstance(error, KeyError) else error
-        raise CheckpointError(
-            f"{file} holds a recipe that this version of vfmseg cannot make a model of. {reason}\nUse the version that "
-            "trained it (environment.json of the run names it), or another checkpoint."
-        ) from None
-
-
 def _unused(chosen: Recipe, own: Recipe) -> list[str]:
     """Return what a recipe says of the model that is not so, as the model is always the checkpoint's."""
     found = differences(recipe_tree(own), recipe_tree(chosen))
@@ -265,22 +267,6 @@ def _unused(chosen: Recipe, own: Recipe) -> list[str]:
         for key, is_so, asked in found
         if key.startswith(("encoder.", "decoder.")) and key != "encoder.weights"
     ]
-
-
-def restore(checkpoint: str | Path) -> Segmenter:
-    """Build the segmenter of a checkpoint and load its weights.
-
-    Needs nothing but the checkpoint, or its encoder's weights where it leaves them out.
-
-    Raises:
-        CheckpointError, WeightsError: no checkpoint there, or a damaged one.
-    """
-    file = find_model_file(checkpoint)
-    header = read_header(file)
-    segmenter = build_model(model_recipe(header, file), header.label_space.num_classes)
-    tensors = completed(read_tensors(file), header.encoder_hash, segmenter, source=file)
-    load_into(segmenter, tensors, source=file)
-    return segmenter.eval()
 
 
 def refuse_other_classes(model: LabelSpace, data: LabelSpace, file: Path) -> None:

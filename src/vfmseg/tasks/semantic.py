@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from vfmseg.tasks.base import ImageScore, Metric, Segment, Task
 from vfmseg.tasks.window_scores import window_scores
 from vfmseg.transforms.averaged_views import AveragedViews
 from vfmseg.transforms.sliding_window import DEFAULT_VIEW, View, WindowPlan, cut, cut_rows, tile_plan
-from vfmseg.transforms.window_merge import merge_to_classes, stream_classes
+from vfmseg.transforms.window_merge import merge_to_classes, merge_to_measure, stream_classes
 from vfmseg.types import LabelSpace, Sample, SemanticMap, Size
 from vfmseg.visualize.overlays import Painted, side_by_side
 
@@ -83,6 +83,7 @@ def predict_windows(
     *,
     crops_at_once: int = 8,
     confidence: bool = False,
+    measure: Callable[[Tensor], Tensor] | None = None,
     view: View = DEFAULT_VIEW,
 ) -> list[SemanticMap]:
     """Predict images by the benchmark's sliding windows (arXiv 2404.12172), as validation does, or by Rein's.
@@ -93,6 +94,8 @@ def predict_windows(
         crop_size: (height, width) that ``segment`` expects.
         crops_at_once: most crops handed to ``segment`` together.
         confidence: also return the probability of the chosen class.
+        measure: in its place, return what this makes of the merged logits or scores, (K, rows, W) -> (rows, W), see
+            :func:`vfmseg.postprocess.confidence.measure_of`.
         view: how windows lie; ``View(341)`` with crops of 512 is how Rein is evaluated. With ``view.augment``, variants
             of the image are averaged, see :func:`vfmseg.tasks.averaged.predict_averaged`.
 
@@ -110,6 +113,7 @@ def predict_windows(
                 view.plan_at,
                 crops_at_once=crops_at_once,
                 confidence=confidence,
+                measure=measure,
             )
             for image, plan in zip(images, plans, strict=True)
         ]
@@ -118,7 +122,10 @@ def predict_windows(
     maps, first = [], 0
     for plan in plans:
         own = scores[first : first + plan.num_windows]
-        maps.append(merge_to_classes(own, plan, confidence=kind if confidence else None))
+        if measure is not None:
+            maps.append(merge_to_measure(own, plan, measure))
+        else:
+            maps.append(merge_to_classes(own, plan, confidence=kind if confidence else None))
         first += plan.num_windows
     return maps
 

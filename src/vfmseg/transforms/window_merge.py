@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vfmseg.transforms.row_band import Confidence, RowBand
+from vfmseg.transforms.row_band import MAX_UINT8_CLASSES, Confidence, RowBand
 from vfmseg.transforms.sliding_window import Axis, WindowPlan
 from vfmseg.types import SemanticMap
 
@@ -70,6 +70,31 @@ def merge_to_classes(
         Classes (H, W), and confidence where asked for, on the device of the logits.
     """
     return _tensor_band(crop_logits, plan).classified(confidence)
+
+
+def merge_to_measure(
+    crop_logits: Tensor, plan: WindowPlan, measure: Callable[[Tensor], Tensor]
+) -> SemanticMap:
+    """Return the best class of each pixel and a measure of the merged logits, without the memory of :func:`merge`.
+
+    Args:
+        crop_logits: (n, K, h, w) float, windows in the order of the plan, at the patch grid or any size.
+        plan: how the windows were cut.
+        measure: (K, r, W) float32 logits of some rows -> (r, W).
+
+    Returns:
+        Classes (H, W), and the measure in its own precision as confidence, on the device of the logits.
+    """
+    if len(crop_logits) != plan.num_windows:
+        raise ValueError(
+            f"the plan has {plan.num_windows} windows, but there are logits of {len(crop_logits)}"
+        )
+    kind = torch.uint8 if crop_logits.shape[1] <= MAX_UINT8_CLASSES else torch.int16
+    classes, measured = [], []
+    for _, logits in stream_logits(crop_logits.unflatten(0, plan.shape), plan):
+        classes.append(logits.max(0).indices.to(kind))
+        measured.append(measure(logits))
+    return SemanticMap(torch.cat(classes), torch.cat(measured))
 
 
 def stream_logits(window_rows: Iterable[Tensor], plan: WindowPlan) -> Iterator[tuple[int, Tensor]]:

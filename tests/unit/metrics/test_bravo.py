@@ -56,8 +56,12 @@ def test_bravo_indices__say_which_subsets_are_missing():
     semantic, ood = numbers()
     del semantic["synrain"], semantic["synobjs"], ood["synobjs"]
     assert bravo_indices(semantic, ood).missing == ("synrain", "synobjs")
-    with pytest.raises(LabelError, match=r"No subset with ood numbers was given: .* SMIYC, synobjs"):
-        bravo_indices(semantic, {})
+    alone = bravo_indices(semantic, {})
+    assert alone.semantic == bravo_indices(semantic, ood).semantic
+    assert alone.ood is alone.total is None
+    assert alone.missing == ("synrain", "synobjs", "SMIYC")
+    assert alone.record()["missing"] == list(alone.missing)
+    assert bravo_indices({}, ood).total is bravo_indices({}, {}).ood is None
 
 
 def test_harmonic_mean__one_zero_makes_it_zero():

@@ -12,6 +12,7 @@ from vfmseg.transforms.sliding_window import plan_windows, tile_plan
 from vfmseg.transforms.window_merge import (
     merge,
     merge_to_classes,
+    merge_to_measure,
     stream_classes,
     stream_logits,
 )
@@ -194,3 +195,17 @@ def test_published_spans__nan_also_in_a_stream():
     merged = torch.cat(bands, 1)
     assert merged[:, -1].isnan().all()
     assert not merged[:, :-1].isnan().any()
+
+
+@pytest.mark.parametrize("size", [(150, 70), (40, 130), (20, 20)])
+def test_merge_to_measure__classes_and_a_measure_of_the_merged_logits(size):
+    plan = plan_windows(size, (32, 32))
+    logits = random_logits(plan, (5, 4), num_classes=6)
+    found = merge_to_measure(logits, plan, lambda rows: rows.logsumexp(0))
+    whole = merge(logits, plan)
+    assert torch.equal(found.classes, merge_to_classes(logits, plan).classes)
+    assert found.classes.dtype == torch.uint8
+    assert found.confidence.dtype == torch.float32
+    torch.testing.assert_close(found.confidence, whole.logsumexp(0), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="but there are logits of 0"):
+        merge_to_measure(logits[:0], plan, torch.sum)
