@@ -27,7 +27,7 @@ VERBS: dict[str, str] = {
     "validate": "score a checkpoint on data: mIoU (semantic), PQ (panoptic) or mask AP (instance)",
     "predict": "segment images and folders with a checkpoint, semantic, panoptic or instance",
     "merge": "fold a tuning (LoRA, SoMA) into the encoder's weights, with equal outputs",
-    "report": "make one HTML page of a run, or of models compared over targets and corruptions",
+    "report": "make one HTML page of a run, or of models compared over targets: semantic, panoptic or instance",
     "check-data": "examine a data set before training on it, for the task semantic, panoptic or instance",
     "list": "show encoders, tunings, decoders, datasets or recipes",
 }
