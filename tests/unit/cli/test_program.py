@@ -151,7 +151,7 @@ def test_unknown_word__after_the_options_of_a_verb(capsys: pytest.CaptureFixture
 
 
 def test_missing_argument__is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "the following arguments are required: run" in refused("report", capsys)
+    assert "the following arguments are required: DIR" in refused("report", capsys)
 
 
 def test_fit__without_a_recipe_says_how_to_give_one(capsys: pytest.CaptureFixture[str]) -> None:
