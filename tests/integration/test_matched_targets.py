@@ -133,5 +133,6 @@ def test_validate__classes_of_panoptic_targets_are_not_mapped(
     run = vfmseg.fit(recipe, out=tmp_path / "run", **_QUIET).folder
     assert main(["validate", str(run), "--target", "x={split: val, classes: {sky: null}}"]) == 2
     assert (
-        "classes are mapped for the task semantic only; this model's is panoptic" in capsys.readouterr().err
+        "mapped for models of the task semantic with classes of known names; this model's is panoptic"
+        in capsys.readouterr().err
     )

@@ -17,13 +17,11 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
-from vfmseg.data.class_match import ClassMatch, is_same, match_classes
-from vfmseg.data.dataset import SegmentationDataset
-from vfmseg.errors import DataError, RecipeError
+from vfmseg.errors import RecipeError
 from vfmseg.metrics.bravo import indices_of_targets
 from vfmseg.metrics.reliability import Reliability
 from vfmseg.metrics.scores import ScoreTable
-from vfmseg.models.checkpoint import CheckpointHeader, find_model_file, read_header
+from vfmseg.models.checkpoint import find_model_file, read_header
 from vfmseg.runs.assemble import Say, open_split
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import make_writable, write_json
@@ -34,7 +32,8 @@ from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.reliability import AskedReliability, ReliabilityQuestion, ask_reliability, summed_up
 from vfmseg.runs.restore import model_recipe, recipe_of
 from vfmseg.runs.start_weights import is_published
-from vfmseg.runs.validate import Prepared, prepare, refuse_other_classes, refuse_run_folder, score
+from vfmseg.runs.target_classes import classes_of_model, match_target
+from vfmseg.runs.validate import Prepared, prepare, refuse_run_folder, score
 from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
@@ -157,12 +156,15 @@ def validate_targets(
     header = None if is_published(file) else read_header(file)
     base = recipe or recipe_of(file, {})
     of_targets = {target.name: _recipe_of(base, target) for target in targets}
+    classes = classes_of_model(header, base.recipe)
     own = base.recipe if header is None else model_recipe(header, file)
     opened, matches = {}, {}
     asked: dict[str, AskedReliability] = {}
     for target in targets:
         val = opened[target.name] = open_split(of_targets[target.name], target.split)
-        matches[target.name] = _match(target, val, header, file, base.recipe.task)
+        matches[target.name] = match_target(
+            target.name, target.classes, val, classes, task=base.recipe.task, file=file
+        )
         if (question := _question(target, reliability)) is not None:
             asked[target.name] = ask_reliability(question, own, val)
         if out is not None:
@@ -237,33 +239,6 @@ def _question(target: Target, reliability: ReliabilityQuestion | None) -> Reliab
             "it, or leave out `unknown`."
         )
     return dataclasses.replace(reliability, unknown=target.unknown)
-
-
-def _match(
-    target: Target, val: SegmentationDataset, header: CheckpointHeader | None, file: Path, task: str
-) -> ClassMatch | None:
-    """Return what the target's classes are to the model; None where they are the model's."""
-    if header is None:
-        if target.classes:
-            raise RecipeError(
-                f"--target {target.name}: classes cannot be mapped for {file}, a published checkpoint, which names no "
-                "classes. Leave out `classes`."
-            )
-        return None
-    if task != "semantic":
-        refuse_other_classes(header.label_space, val.label_space, file)
-        if target.classes:
-            raise RecipeError(
-                f"--target {target.name}: classes are mapped for the task semantic only; this model's is {task}. Leave "
-                "out `classes`."
-            )
-        return None
-    drawn = val.label_map.drawn_ids
-    try:
-        match = match_classes(header.label_space, val.label_space, drawn=drawn, chosen=target.classes)
-    except DataError as error:
-        raise DataError(f"--target {target.name}: {error}") from None
-    return None if is_same(match) else match
 
 
 def _say_of(say: Say, name: str, message: str) -> None:
