@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vfmseg.types import Sample
 
@@ -14,17 +15,21 @@ from vfmseg.types import Sample
 def halve(sample: Sample) -> Sample:
     """Return a semantic sample of half the height and width, rounded down and at least 1.
 
-    The image is resized bicubically and the id map by nearest neighbours, both as Pillow does.
+    The image is resized bicubically, id map and unknown pixels by nearest neighbours, all as Pillow does.
 
     Args:
         sample: with a uint8 id map of classes.
     """
     image = Image.fromarray(sample.image.permute(1, 2, 0).contiguous().numpy())
     half = (max(1, image.width // 2), max(1, image.height // 2))
-    ids = Image.fromarray(sample.targets.id_map.numpy()).resize(half, Image.Resampling.NEAREST)
-    pixels = np.array(image.resize(half, Image.Resampling.BICUBIC))
+
+    def nearest(pixels: Tensor) -> Tensor:
+        halved = Image.fromarray(pixels.to(torch.uint8).numpy()).resize(half, Image.Resampling.NEAREST)
+        return torch.from_numpy(np.array(halved)).to(pixels.dtype)
+
     return replace(
         sample,
-        image=torch.from_numpy(pixels).permute(2, 0, 1),
-        targets=replace(sample.targets, id_map=torch.from_numpy(np.array(ids))),
+        image=torch.from_numpy(np.array(image.resize(half, Image.Resampling.BICUBIC))).permute(2, 0, 1),
+        targets=replace(sample.targets, id_map=nearest(sample.targets.id_map)),
+        unknown=None if sample.unknown is None else nearest(sample.unknown),
     )
