@@ -10,6 +10,7 @@
     │   └── LabelError       a label of another size, an id that no class has
     ├── WeightsError       weights that do not fit; carries both lists of names
     ├── HubError           gated, offline or unknown hub model
+    ├── StudyError         a study file, or a folder of its results, that makes no sense
     ├── CheckpointError    a run or checkpoint folder that cannot be used
     └── ResourceError      no GPU, disk full, out of memory
 
@@ -52,6 +53,10 @@ class WeightsError(VfmsegError):
 
 class HubError(VfmsegError):
     """A model hub refused, could not be reached, or does not know the name."""
+
+
+class StudyError(VfmsegError):
+    """A study file, or a folder of its results, makes no sense."""
 
 
 class CheckpointError(VfmsegError):

@@ -6,10 +6,11 @@ import argparse
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 TAKES_RECIPE_KEYS = False
-KINDS = ("encoders", "tunings", "decoders", "datasets", "recipes")
+KINDS = ("encoders", "tunings", "decoders", "datasets", "recipes", "studies")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -72,11 +73,18 @@ def _datasets() -> list[dict[str, Any]]:
 def _recipes() -> list[dict[str, Any]]:
     from vfmseg.runs.recipe_reader import find_recipe, list_recipes
 
-    rows = []
-    for name in list_recipes():
-        first = find_recipe(name).read_text(encoding="utf-8").splitlines()[0]
-        rows.append({"name": name, "what": first.lstrip("# ").rstrip(":")})
-    return rows
+    return [_first_line(name, find_recipe(name)) for name in list_recipes()]
+
+
+def _studies() -> list[dict[str, Any]]:
+    from vfmseg.studies.study_file import find_study, list_studies
+
+    return [_first_line(name, find_study(name)) for name in list_studies()]
+
+
+def _first_line(name: str, path: Path) -> dict[str, Any]:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return {"name": name, "what": first.lstrip("# ").rstrip(":")}
 
 
 _ROWS = {
@@ -85,6 +93,7 @@ _ROWS = {
     "decoders": lambda: _words("vfmseg.models.decoders.catalog", "DECODERS"),
     "datasets": _datasets,
     "recipes": _recipes,
+    "studies": _studies,
 }
 
 

@@ -29,7 +29,8 @@ VERBS: dict[str, str] = {
     "merge": "fold a tuning (LoRA, SoMA) into the encoder's weights, with equal outputs",
     "report": "make one HTML page of a run, or of models compared over targets: semantic, panoptic or instance",
     "check-data": "examine a data set before training on it, for the task semantic, panoptic or instance",
-    "list": "show encoders, tunings, decoders, datasets or recipes",
+    "benchmark": "run a study: a grid of recipes and seeds, resumable, with a ranking at the end",
+    "list": "show encoders, tunings, decoders, datasets, recipes or studies",
 }
 """Verb -> one line of help; the verb ``a-b`` lives in ``vfmseg.cli.a_b_verb``."""
 

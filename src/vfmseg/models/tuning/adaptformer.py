@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +57,7 @@ class AdaptFormerTuning(Tuning):
     def after(self, index: int, tokens: Tensor, num_extra: int) -> Tensor:
         """Add what block ``index``'s bottleneck makes of what its feed-forward layer has seen."""
         seen = self._seen.pop(index).view_as(tokens)
-        up = self.up[index]
+        up = cast(nn.Linear, self.up[index])
         # The scale goes into the small matrix, not over all tokens.
         added = F.linear(F.relu(self.down[index](seen)), up.weight * self.scale, up.bias * self.scale)
         return tokens + added

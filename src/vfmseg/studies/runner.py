@@ -1,0 +1,181 @@
+"""Trials in, run folders out, on this machine: what is missing is run, what failed is a row, what is done stays done."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vfmseg.errors import StudyError
+from vfmseg.runs.recipe_reader import recipe_tree
+from vfmseg.studies.clock import Clock
+from vfmseg.studies.folder import FAILURE, is_done, trial_folder
+from vfmseg.studies.lanes import Lane
+from vfmseg.studies.study_file import Study
+from vfmseg.studies.trials import PREPARED, Trial
+from vfmseg.studies.worker import Job, Outcome
+
+Say = Callable[[str], None]
+_CHECKPOINT = "checkpoints/best/model.safetensors"
+
+
+@dataclass
+class Tally:
+    """What a run of the study came to."""
+
+    done: list[str] = field(default_factory=list)
+    """Ids of the trials finished now."""
+    before: list[str] = field(default_factory=list)
+    """Ids of those that were finished already."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Id -> what went wrong, earlier failures that were not tried again included."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Id -> which other process runs it."""
+    waiting: list[str] = field(default_factory=list)
+    """Ids of those that the budget, or a stop, left for later."""
+    seconds: float = 0.0
+    """Sum over the trials finished now."""
+
+
+def open_results(study: Study, folder: Path) -> None:
+    """Make the folder of results, or see that it is this study's.
+
+    Raises:
+        StudyError: it holds the results of another study, or something else.
+        ResourceError: it cannot be written.
+    """
+    from vfmseg.runs.folder import make_writable, write_json
+    from vfmseg.studies.folder import STUDY, read_json
+
+    known = read_json(folder / STUDY)
+    if known is None and folder.is_dir() and any(folder.iterdir()):
+        raise StudyError(f"{folder} is not empty and holds no study. Write elsewhere: --out DIR.")
+    if known is not None and known["name"] != study.name:
+        raise StudyError(
+            f"{folder} holds the results of the study {known['name']!r}, not of {study.name!r}. Write elsewhere "
+            f"(--out DIR), or give the study the name {known['name']!r} if it is the same with changes."
+        )
+    make_writable(folder)
+    write_json(
+        folder / STUDY,
+        {"name": study.name, "source": study.source, "axes": list(study.axes), "ranked": study.ranked},
+    )
+
+
+def job_of(trial: Trial, study: Study, results: Path) -> Job:
+    """Return what a worker needs of a trial; weights from a preparation become the path of its checkpoint."""
+    assert trial.recipe is not None
+    tree = recipe_tree(trial.recipe)
+    if trial.needs is not None:
+        path = str((trial_folder(results, trial.needs) / _CHECKPOINT).resolve())
+        for section, key in ((tree["encoder"], "weights"), (tree, "init_from")):
+            if section[key] == PREPARED + trial.needs:
+                section[key] = path
+    targets = {} if trial.prepares is not None else {name: dict(keys) for name, keys in study.targets.items()}
+    described = {
+        "id": trial.id,
+        "study": study.name,
+        "levels": dict(trial.levels),
+        "prepares": trial.prepares,
+        "needs": trial.needs,
+    }
+    return Job(trial.id, str(trial_folder(results, trial.id).resolve()), tree, targets, described)
+
+
+def run_trials(
+    study: Study,
+    trials: Sequence[Trial],
+    results: Path,
+    lanes: Sequence[Lane],
+    *,
+    retry: bool = False,
+    say: Say,
+) -> Tally:
+    """Run every trial that is not done, preparations first, on as many lanes as there are.
+
+    Args:
+        study: for its targets and its budget.
+        trials: as planned; those left out are passed over.
+        results: folder made by :func:`open_results`.
+        lanes: where trials run; closed at the end.
+        retry: run those again that failed before.
+        say: where a line for every trial goes.
+    """
+    tally = Tally()
+    wanted = {trial.id: trial for trial in trials if trial.recipe is not None}  # equal recipes run once
+    todo: list[Trial] = []
+    for trial in wanted.values():
+        job = job_of(trial, study, results)
+        if is_done(Path(job.folder), job.targets):
+            tally.before.append(trial.id)
+        elif not retry and (Path(job.folder) / FAILURE).is_file():
+            tally.failed[trial.id] = "failed before; --retry runs it again"
+        else:
+            todo.append(trial)
+    if tally.before:
+        say(f"{len(tally.before)} of {len(wanted)} trials are done already")
+    if tally.failed:
+        say(f"{len(tally.failed)} trials failed before and are left: --retry runs them again")
+    clock = Clock(len(wanted), len(tally.before), len(todo), len(lanes), study, say)
+    try:
+        for stage in (
+            [trial for trial in todo if trial.prepares is not None],
+            [trial for trial in todo if trial.prepares is None],
+        ):
+            _run_stage(stage, study, results, lanes, tally, clock)
+    finally:
+        for lane in lanes:
+            lane.close()
+    return tally
+
+
+def _run_stage(
+    stage: Sequence[Trial], study: Study, results: Path, lanes: Sequence[Lane], tally: Tally, clock: Clock
+) -> None:
+    todo: queue.SimpleQueue[Trial] = queue.SimpleQueue()
+    for trial in stage:
+        todo.put(trial)
+    guard = threading.Lock()
+
+    def work(lane: Lane) -> None:
+        while True:
+            with guard:
+                if todo.empty():
+                    return
+                trial = todo.get()
+                if clock.is_over():
+                    tally.waiting.append(trial.id)
+                    continue
+                clock.begin()
+            if trial.needs in tally.failed:
+                outcome = Outcome("failed", 0.0, f"its preparation {trial.needs} failed")
+            else:
+                outcome = lane.run(job_of(trial, study, results))
+            with guard:
+                _note(trial, outcome, tally)
+                clock.end(trial, outcome)
+
+    with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+        try:
+            for done in [pool.submit(work, lane) for lane in lanes]:
+                done.result()
+        except BaseException:
+            clock.stop()
+            for lane in lanes:
+                lane.close()
+            raise
+
+
+def _note(trial: Trial, outcome: Outcome, tally: Tally) -> None:
+    if outcome.status == "done":
+        tally.done.append(trial.id)
+        tally.seconds += outcome.seconds
+    elif outcome.status == "failed":
+        tally.failed[trial.id] = outcome.message
+    elif outcome.status == "elsewhere":
+        tally.elsewhere[trial.id] = outcome.message
+    else:
+        tally.waiting.append(trial.id)

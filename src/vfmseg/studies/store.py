@@ -1,0 +1,76 @@
+"""A folder of results in, one flat table out: a row for every combination, whatever became of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vfmseg.studies.folder import COST, FAILURE, RESULT, TARGETS_RESULT, is_done, read_json, trial_folder
+from vfmseg.studies.study_file import Study
+from vfmseg.studies.trials import Trial
+
+Row = dict[str, Any]
+"""Column -> value; what a trial does not have is missing."""
+_FROM_ENVIRONMENT = ("host", "device", "commit", "vfmseg", "torch", "timm")
+
+
+def table(study: Study, trials: Sequence[Trial], results: Path) -> list[Row]:
+    """Return a row for every trial: levels, status, scores, cost, sizes, versions.
+
+    Raises:
+        StudyError: a file of a trial is damaged.
+    """
+    return [_row(study, trial, results) for trial in trials]
+
+
+def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
+    """Write ``trials.csv``, and ``trials.parquet`` where pyarrow is installed; return the former's path."""
+    rows = table(study, trials, results)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    path = results / "trials.csv"
+    partial = path.with_suffix(".csv.partial")
+    with open(partial, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+    _write_parquet(rows, columns, results / "trials.parquet")
+    return path
+
+
+def _row(study: Study, trial: Trial, results: Path) -> Row:
+    row: Row = {"id": trial.id, "study": study.name, "prepares": trial.prepares or ""}
+    row |= {f"axis.{axis}": trial.levels.get(axis, "") for axis in study.axes}
+    folder = trial_folder(results, trial.id)
+    targets = {} if trial.prepares is not None else study.targets
+    if trial.recipe is None:
+        return row | {"status": "left out", "reason": trial.skipped}
+    failure = read_json(folder / FAILURE)
+    if is_done(folder, {name: dict(keys) for name, keys in targets.items()}):
+        row |= {"status": "done", "reason": ""}
+    elif failure is not None:
+        row |= {"status": "failed", "reason": failure["error"]}
+    else:
+        return row | {"status": "waiting", "reason": ""}
+    row |= read_json(folder / RESULT) or {}
+    scored = read_json(folder / TARGETS_RESULT) if targets else None
+    for name, of_target in (scored or {}).get("targets", {}).items():
+        row |= {f"target/{name}/{key}": value for key, value in of_target.items() if "/" in key}
+    row |= {f"cost/{key}": value for key, value in (read_json(folder / COST) or {}).items()}
+    environment = read_json(folder / "environment.json") or {}
+    return row | {key: environment[key] for key in _FROM_ENVIRONMENT if key in environment}
+
+
+def _write_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:  # an extra: trials.csv holds the same
+        return
+    listed = list(rows)
+    whole = pyarrow.table({column: [row.get(column) for row in listed] for column in columns})
+    partial = path.with_suffix(".parquet.partial")
+    pyarrow.parquet.write_table(whole, partial)
+    partial.replace(path)

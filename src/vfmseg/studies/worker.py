@@ -1,0 +1,171 @@
+"""One trial in, its run folder out: fitted or gone on with, scored on the targets, with what it cost or why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vfmseg.errors import VfmsegError
+from vfmseg.studies.folder import ASKED, COST, FAILURE, LOG, RESULT, TARGETS, TRIAL, is_done, read_json
+
+Status = Literal["done", "failed", "stopped", "elsewhere"]
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to know of a trial; it can be sent to another machine."""
+
+    id: str
+    folder: str
+    recipe: dict[str, Any]
+    """The resolved recipe as a tree, weights from a preparation as paths."""
+    targets: dict[str, dict[str, Any]]
+    """Name -> keys of the recipe's data, and `split`."""
+    described: dict[str, Any]
+    """Written beside the run as trial.json."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went."""
+
+    status: Status
+    seconds: float
+    message: str = ""
+    """The error, or who else runs it."""
+
+
+def run_job(job: Job) -> Outcome:
+    """Run a trial, or what is left of it; what it prints goes to ``log.txt`` in its folder.
+
+    A trial that fails leaves ``failure.json``: nothing is raised but by what stops the whole process.
+    """
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with _locked(folder) as holder:
+        if holder is not None:
+            return Outcome("elsewhere", 0.0, holder)
+        if is_done(folder, job.targets):
+            return Outcome("done", 0.0)
+        # Imported here, as it is heavy: the driver that sends jobs needs none of it.
+        from vfmseg.runs.folder import write_json
+
+        write_json(folder / TRIAL, job.described)
+        with _logged(folder / LOG), _costed(folder):
+            try:
+                _fit_and_score(job, folder)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                return Outcome("stopped", time.perf_counter() - started, f"stopped ({stop!r})")
+            except Exception as error:  # noqa: BLE001 - a row of the table, with its log, and not the end of the study
+                if getattr(error, "signal_number", None) is not None:
+                    return Outcome("stopped", time.perf_counter() - started, str(error))
+                traceback.print_exc()
+                message = str(error) if isinstance(error, VfmsegError) else f"{type(error).__name__}: {error}"
+                kind = type(error).__name__
+                write_json(folder / FAILURE, {"error": message, "type": kind, "host": socket.gethostname()})
+                return Outcome("failed", time.perf_counter() - started, message)
+        (folder / FAILURE).unlink(missing_ok=True)
+    return Outcome("done", time.perf_counter() - started)
+
+
+def begin_worker(environment: Mapping[str, str], parent: int | None) -> None:
+    """Prepare a fresh process: its share of the machine, and its end should the driver be killed.
+
+    Args:
+        environment: variables to set before torch is loaded.
+        parent: process id of the driver; None where somebody else looks after the process.
+    """
+    os.environ.update(environment)
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process soon after its parent is gone: two drivers must never run the same trial."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fit_and_score(job: Job, folder: Path) -> None:
+    from vfmseg.runs.fit import fit
+    from vfmseg.runs.folder import write_json
+    from vfmseg.runs.recipe_reader import read_recipe
+
+    loaded = read_recipe(job.recipe)
+    if not (folder / RESULT).is_file():
+        resumes = (folder / "checkpoints" / "last").exists()
+        fit(loaded, out=folder, resume=resumes, overwrite=not resumes, say=_say)
+    if job.targets:
+        from vfmseg.runs.targets import Target, validate_targets
+
+        targets = [
+            Target(name, {k: v for k, v in keys.items() if k != "split"}, str(keys.get("split", "val")))
+            for name, keys in job.targets.items()
+        ]
+        validate_targets(folder / "checkpoints" / "last", targets, loaded, out=folder / TARGETS, say=_say)
+        write_json(folder / ASKED, job.targets)
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[str | None]:
+    """Hold the folder for this process; gives None, or who holds it."""
+    with open(folder / "lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            yield file.read().strip() or "another process"
+            return
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield None
+
+
+@contextlib.contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Have all that this process and its children print go to ``file``, after what is there."""
+    sys.stdout.flush(), sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with open(file, "ab", buffering=0) as log:
+        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        for number, copy in enumerate(kept, 1):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+@contextlib.contextmanager
+def _costed(folder: Path) -> Iterator[None]:
+    """Add what happens inside to ``cost.json``, whether it succeeds or not."""
+    from vfmseg.runs.folder import write_json
+    from vfmseg.studies.meter import Meter
+
+    meter = Meter()
+    try:
+        yield
+    finally:
+        write_json(folder / COST, dataclasses.asdict(meter.stop().added_to(read_json(folder / COST))))

@@ -1,0 +1,182 @@
+"""Whole studies of tiny runs: run, killed, resumed, extended; failures are rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.tiny import tiny_recipe
+from vfmseg.cli.program import main
+from vfmseg.models.checkpoint import read_tensors
+
+COSTS = {"seconds", "images_per_s", "peak_memory_gib"}
+
+
+def write_study(folder: Path, name: str = "tiny", **changes: Any) -> Path:
+    base = tiny_recipe(training={"steps": 6, "overlays": 0, "checkpoint_every": 1, "validate_every": 1.0})
+    base["trainer"]["progress"] = False
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    tree = {
+        "name": name,
+        "base": str(folder / "base.yaml"),
+        "axes": {"tuning.method": ["full", "frozen"], "seed": [0, 1]},
+        **changes,
+    }
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return file
+
+
+def benchmark(*words: object, code: int = 0) -> None:
+    assert main(["benchmark", *map(str, words)]) == code
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with open(out / "trials.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def results(out: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for file in sorted(out.glob("trials/*/result.json")):
+        found[file.parent.name] = {k: v for k, v in json.loads(file.read_text()).items() if k not in COSTS}
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a study with a preparation and a target, and its results, run in one process."""
+    folder = tmp_path_factory.mktemp("study")
+    study = write_study(
+        folder,
+        prepare={"first": {"keys": {"training.steps": 3}}},
+        axes={
+            "start": {"random": {}, "first": {"encoder.weights": "prepared:first"}},
+            "tuning.method": ["full", "frozen"],
+        },
+        skip=[{"when": {"start": "random", "tuning.method": "frozen"}, "reason": "learns nothing"}],
+        targets={"dusk": {"scenes": {"domains": ["dusk"]}}},
+    )
+    benchmark(study, "--out", folder / "out")
+    return study, folder / "out"
+
+
+def test_study__has_a_row_for_every_combination(finished: tuple[Path, Path]) -> None:
+    _, out = finished
+    table = rows(out)
+    assert [row["status"] for row in table] == ["done", "done", "left out", "done", "done"]
+    assert [row["prepares"] for row in table] == ["first", "", "", "", ""]
+    by_label = {(row["axis.start"], row["axis.tuning.method"]): row for row in table}
+    assert by_label["random", "frozen"]["reason"] == "learns nothing"
+    scored = by_label["first", "full"]
+    assert 0 <= float(scored["val/miou"]) <= 1
+    assert 0 <= float(scored["target/dusk/val/miou"]) <= 1
+    assert float(scored["cost/cpu_hours"]) > 0
+    assert scored["cost/attempts"] == "1"
+    assert scored["torch"]
+    assert by_label["", ""]["target/dusk/val/miou"] == ""  # nobody asked how a preparation fares
+    # a trial starts from what its preparation has learned
+    prepared = by_label["", ""]["id"]
+    frozen = yaml.safe_load((out / "trials" / by_label["first", "frozen"]["id"] / "recipe.yaml").read_text())
+    assert (
+        Path(frozen["encoder"]["weights"]) == out / "trials" / prepared / "checkpoints/best/model.safetensors"
+    )
+
+
+def test_study__that_is_done_runs_nothing_and_one_with_more_runs_what_is_new(
+    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = finished
+    before = {file: file.stat().st_mtime_ns for file in out.glob("trials/*/result.json")}
+    benchmark(study, "--out", out)
+    assert "0 trials done in 0 s, 4 done before" in capsys.readouterr().out
+    tree = yaml.safe_load(study.read_text())
+    tree["axes"]["tuning.method"].append("bitfit")
+    longer = tmp_path / "tiny.yaml"
+    longer.write_text(yaml.safe_dump(tree, sort_keys=False))
+    benchmark(longer, "--out", out)
+    assert "2 trials done" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_trial__that_fails_is_a_row_and_not_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_study(
+        tmp_path,
+        axes={"model": {"good": {}, "gone": {"encoder.weights": "/nowhere/weights.safetensors"}}},
+    )
+    benchmark(study, "--out", tmp_path / "out", code=1)
+    good, gone = rows(tmp_path / "out")
+    assert good["status"] == "done"
+    assert gone["status"] == "failed"
+    assert "/nowhere/weights.safetensors" in gone["reason"]
+    log = tmp_path / "out" / "trials" / gone["id"] / "log.txt"
+    assert "Traceback" in log.read_text()
+    capsys.readouterr()
+    benchmark(study, "--out", tmp_path / "out", code=1)
+    said = capsys.readouterr()
+    assert "1 trials failed before and are left: --retry runs them again" in said.err
+    assert "1 failed" in said.out
+
+
+def test_folder__of_another_study_or_of_something_else(
+    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = finished
+    other = write_study(tmp_path, name="other")
+    benchmark(other, "--out", out, code=2)
+    assert "holds the results of the study 'tiny', not of 'other'" in capsys.readouterr().err
+    benchmark(other, "--out", tmp_path, code=2)
+    assert "is not empty and holds no study" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    benchmark(other, "--out", tmp_path / "file" / "out", code=2)
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("victim", ["driver", "trial"])
+def test_killed__a_study_goes_on_and_gives_the_same(victim: str, tmp_path: Path) -> None:
+    study = write_study(tmp_path, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 30})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vfmseg", "benchmark", str(study), "--out"]
+    whole = subprocess.run(
+        [*command, str(tmp_path / "whole")], env=environment, capture_output=True, text=True
+    )
+    assert whole.returncode == 0, whole.stderr
+    out = tmp_path / "out"
+    driver = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (begun := list(out.glob("trials/*/checkpoints/last"))):
+        assert time.monotonic() < deadline
+        assert driver.poll() is None
+        time.sleep(0.01)
+    trial = begun[0].parents[1]
+    worker = int((trial / "lock").read_text().split()[1])
+    os.kill(driver.pid if victim == "driver" else worker, signal.SIGKILL)
+    if victim == "driver":
+        driver.wait()
+        while Path(f"/proc/{worker}").exists():  # it must not go on by itself
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(results(out)) < 2
+        again = subprocess.run([*command, str(out)], env=environment, capture_output=True, text=True)
+        assert again.returncode == 0, again.stderr
+    else:
+        assert driver.wait(timeout=120) == 0
+    assert "resume" in (trial / "log.txt").read_text()
+    assert results(out) == results(tmp_path / "whole")
+    for name in results(out):
+        last = Path("trials") / name / "checkpoints" / "last"
+        of_whole = read_tensors(tmp_path / "whole" / last)
+        for key, tensor in read_tensors(out / last).items():
+            assert tensor.equal(of_whole[key])
