@@ -118,3 +118,10 @@ def test_numbers__of_more_pixels_than_a_product_of_int64_holds():
     found = average_precision(half, half, are_values=False)
     assert found.value == pytest.approx(0.5, abs=1e-12)
     assert 0.3 < found.lower < 0.5 < found.upper < 0.8
+
+
+def test_numbers__of_a_published_example():
+    """The example of the package ood-metrics: labels 0 0 0 1 0 of rising scores; FPR where 95 % at least are found."""
+    positives, negatives = np.array([0, 0, 0, 1, 0]), np.array([1, 1, 1, 0, 1])
+    assert auroc(positives, negatives, are_values=True).value == 0.75
+    assert false_positive_rate(positives, negatives, are_values=True).value == 0.25
