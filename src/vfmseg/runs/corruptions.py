@@ -94,7 +94,7 @@ def validate_corruptions(
         )
     known = [value for of_kind in scores.values() for value in of_kind.values() if value is not None]
     mean = statistics.fmean(known) if known else None
-    result = {
+    result: dict[str, Any] = {
         "headline": headline,
         "data": prepared.chosen.data.name,
         "split": split,

@@ -14,12 +14,14 @@ from vfmseg.metrics.bravo import (
     confidence_levels,
     confidence_of_levels,
     harmonic_mean,
+    indices_of_targets,
     ood_numbers,
     semantic_numbers,
 )
 from vfmseg.metrics.calibration import Calibration
 from vfmseg.metrics.misclassification import Misclassification
 from vfmseg.metrics.ood import OutOfDistribution
+from vfmseg.metrics.reliability import ReliabilityMetric
 
 SEMANTIC = ("miou", "ece", "auroc", "fpr95", "aupr_success", "aupr_error")
 OOD = ("auroc", "auprc", "fpr95")
@@ -143,3 +145,35 @@ def test_confidence_levels__there_and_back():
     assert confidence_levels(torch.tensor([0.0, 1.0])).tolist() == [0, 65535]
     with pytest.raises(LabelError, match=re.escape("The confidence reaches from 0.5 to 1.5")):
         confidence_levels(torch.tensor([0.5, 1.5]))
+
+
+def judged(scale="probability", *, all_right=False):
+    generator = torch.Generator().manual_seed(0)
+    confidence, id_map = torch.rand(20, 20, generator=generator), torch.zeros(20, 20, dtype=torch.uint8)
+    wrong = torch.zeros(20, 20) if all_right else torch.rand(20, 20, generator=generator) > confidence
+    metric = ReliabilityMetric("x", scale, unknown=True)
+    metric.update(confidence, wrong.byte(), id_map, torch.rand(20, 20, generator=generator) > 0.9)
+    return metric.scores()
+
+
+def test_indices_of_targets__leave_out_and_name_what_lacks_a_number():
+    good = judged()
+    found = {"night": good, "synrain": good, "SMIYC": good, "synflare": judged(all_right=True)}
+    mious = dict.fromkeys(found, 0.5)
+    indices = indices_of_targets(found, mious)
+    expected = bravo_indices(
+        {"synrain": semantic_numbers(0.5, good.diagram, good.misclassification)},
+        {"SMIYC": ood_numbers(good.unknown)},
+    )
+    assert indices == expected
+    assert "synflare" in indices.missing
+    assert indices_of_targets({"night": good}, mious) is None
+    # energies have no calibration, but rank unknown objects
+    real = judged("real")
+    of_energies = indices_of_targets({"synobjs": real}, {"synobjs": 0.5})
+    assert of_energies.semantic is None
+    assert of_energies.ood == harmonic_mean(
+        [1 - v if k == "fpr95" else v for k, v in ood_numbers(real.unknown).items()]
+    )
+    nothing = indices_of_targets({"ACDCfog": real}, {"ACDCfog": 0.5})
+    assert (nothing.total, len(nothing.missing)) == (None, 9)
