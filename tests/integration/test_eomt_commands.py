@@ -158,6 +158,7 @@ def test_validate__a_published_file_by_the_published_line(
     assert "pytorch_model.bin (published) on 3 images" in printed.err
 
 
+@pytest.mark.slow  # test_shipped_recipes_run trains the ladder's own recipes
 @pytest.mark.parametrize(
     "parts", [(True, True, True), (False, True, True), (False, False, True), (False, False, False)]
 )
