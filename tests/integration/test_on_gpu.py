@@ -20,6 +20,7 @@ import yaml
 
 import vfmseg
 from support.tiny import tiny_recipe
+from vfmseg.cli.program import main
 from vfmseg.errors import ResourceError
 from vfmseg.models.build import build
 from vfmseg.models.checkpoint import read_tensors
@@ -121,15 +122,13 @@ def test_segmenter__gives_on_the_gpu_what_it_gives_on_the_cpu(decoder: str, tuni
         torch.set_float32_matmul_precision(before)
         torch.backends.cudnn.allow_tf32 = cudnn
     others = dict(on_gpu.named_parameters())
-    compared = 0
+    # of some, such as the bias of keys, the gradient is zero but for rounding: the scale is that of all
+    scale = max(p.grad.abs().max() for p in on_cpu.parameters() if p.grad is not None)
     for name, parameter in on_cpu.named_parameters():
         assert (parameter.grad is None) == (others[name].grad is None), name
         if parameter.grad is not None:
-            scale = parameter.grad.abs().max().clamp(min=1e-3)
             difference = (others[name].grad.cpu() - parameter.grad).abs().max()
-            assert difference <= 0.02 * scale, name
-            compared += 1
-    assert compared
+            assert difference <= 0.02 * parameter.grad.abs().max() + 1e-4 * scale, name
 
 
 def test_fit__killed_on_the_gpu_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -166,3 +165,34 @@ def test_fit__more_than_the_gpu_holds_is_one_clear_error(tmp_path: Path) -> None
             vfmseg.fit(made, out=tmp_path / "run", **_QUIET)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("decoder", ["linear", "eomt"])
+def test_validate__reliability_augmentation_targets_and_corruptions_on_the_gpu(
+    decoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = recipe(decoder=_DECODERS[decoder], augmentation={"method": "rein"})
+    run = vfmseg.fit(made, out=tmp_path / "run", **_QUIET)
+    best = str(run.folder / "checkpoints" / "best")
+    out = tmp_path / "scores"
+    assert main(["validate", best, "--reliability", "--unknown", "254", "--out", str(out)]) == 0
+    reliability = json.loads((out / "reliability.json").read_text())
+    assert 0 <= reliability["ece"] <= 1
+    assert main(["validate", best, "--augment", "flip,1,1.25"]) == 0
+    assert main(["validate", best, "--target", "dusk={scenes: {domains: [dusk]}}", "--reliability"]) == 0
+    assert main(["validate", best, "--corruptions", "fog:3,pixelate:1"]) == 0
+    assert "mean under corruption" in capsys.readouterr().out
+
+
+def test_benchmark__two_trials_at_once_on_one_gpu(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(recipe()))
+    study = {
+        "name": "s",
+        "base": str(tmp_path / "base.yaml"),
+        "axes": {"tuning.method": ["full", "frozen", "lora"]},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(study))
+    assert main(["benchmark", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "2"]) == 0
+    costs = [json.loads(file.read_text()) for file in (tmp_path / "out").glob("trials/*/cost.json")]
+    assert len(costs) == 3
+    assert all(cost["gpu_hours"] > 0 for cost in costs)
