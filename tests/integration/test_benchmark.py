@@ -180,3 +180,21 @@ def test_killed__a_study_goes_on_and_gives_the_same(victim: str, tmp_path: Path)
         of_whole = read_tensors(tmp_path / "whole" / last)
         for key, tensor in read_tensors(out / last).items():
             assert tensor.equal(of_whole[key])
+
+
+def test_stopped__a_study_saves_what_runs_and_goes_on(tmp_path: Path) -> None:
+    study = write_study(tmp_path, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 60})
+    command = [sys.executable, "-m", "vfmseg", "benchmark", str(study), "--out", str(tmp_path / "out")]
+    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (begun := list((tmp_path / "out").glob("trials/*/metrics.csv"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(driver.pid, signal.SIGTERM)
+    assert driver.wait(timeout=60) == 128 + signal.SIGTERM
+    assert not list((tmp_path / "out").glob("trials/*/result.json"))
+    assert not list((tmp_path / "out").glob("trials/*/failure.json"))
+    assert (begun[0].parent / "checkpoints" / "last").exists()
+    benchmark(study, "--out", tmp_path / "out")
+    assert "resume" in (begun[0].parent / "log.txt").read_text()
+    assert len(results(tmp_path / "out")) == 2
