@@ -139,28 +139,42 @@ def draw_weights(images: int, draws: int, columns: int, rng: np.random.Generator
         )
     size = max(1, _CHUNK_VALUES // max(images, columns))
     for start in range(0, draws, size):
-        drawn = rng.multinomial(images, np.full(images, 1 / images), size=min(size, draws - start))
-        yield drawn.astype(float)
+        rows = min(size, draws - start)
+        drawn = rng.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(float)
 
 
 def resampled_scores(counts: ImageCounts, draws: int, rng: np.random.Generator) -> Floats:
     """Return (R, T) scores of every run over R sets of N images drawn with replacement, the same for all runs.
 
-    A class that no drawn image has is left out of the mean of that draw.
-
     Raises:
         StudyError: fewer than 10 images; a draw in which a run has no class at all, as with few labelled images.
     """
-    runs, images, classes = counts.unions.shape
-    flat = np.stack([counts.intersections, counts.unions]).transpose(2, 0, 1, 3).reshape(images, -1)
-    parts = []
-    for weights in draw_weights(images, draws, flat.shape[1], rng):
-        sums = (weights @ flat).reshape(-1, 2, runs, classes)
-        parts.append(_mean_of_ratios(sums[:, 0], sums[:, 1]))
-    scores = np.concatenate(parts)
+    stacked = stacked_counts(counts)
+    chunks = draw_weights(counts.num_images, draws, stacked.shape[1], rng)
+    return np.concatenate([weighted_scores(weights, stacked, counts) for weights in chunks])
+
+
+def stacked_counts(counts: ImageCounts) -> Floats:
+    """Return (N, 2 T K) the counts of each image, as :func:`weighted_scores` wants them."""
+    both = np.stack([counts.intersections, counts.unions])
+    return both.transpose(2, 0, 1, 3).reshape(counts.num_images, -1)
+
+
+def weighted_scores(weights: Floats, stacked: Floats, counts: ImageCounts) -> Floats:
+    """Return (r, T) scores of every run over images with (r, N) weights.
+
+    A class that no drawn image has is left out of the mean of that draw.
+
+    Raises:
+        StudyError: weights with which a run has no class at all, as with few labelled images.
+    """
+    runs, _, classes = counts.unions.shape
+    sums = (weights @ stacked).reshape(-1, 2, runs, classes)
+    scores = _mean_of_ratios(sums[:, 0], sums[:, 1])
     if np.isnan(scores).any():
         raise StudyError(
-            f"{int(np.isnan(scores).any(axis=1).sum())} of {draws} resampled sets hold no labelled image. "
+            f"{int(np.isnan(scores).any(axis=1).sum())} of {len(weights)} resampled sets hold no labelled image. "
             "Leave images without labels out, or give more images."
         )
     return scores

@@ -25,7 +25,8 @@ from vfmseg.studies.statistics.images import (
     draw_weights,
     image_influence,
     pooled_scores,
-    resampled_scores,
+    stacked_counts,
+    weighted_scores,
 )
 from vfmseg.studies.statistics.seeds import SeedTable, pooled_spread
 
@@ -216,18 +217,20 @@ def _image_errors(counts: ImageCounts, draws: int, rng_seed: int) -> ImageErrors
     influence = (per_model.T @ image_influence(counts)).T  # (N, J)
     models = influence.shape[1]
     products = (influence[:, :, None] * influence[:, None]).reshape(images, -1)
-    resampled = resampled_scores(counts, draws, np.random.default_rng(rng_seed))
-    parts = []
-    for weights in draw_weights(images, draws, products.shape[1], np.random.default_rng(rng_seed)):
+    stacked = stacked_counts(counts)
+    scores, variances = [], []
+    columns = max(stacked.shape[1], products.shape[1])
+    for weights in draw_weights(images, draws, columns, np.random.default_rng(rng_seed)):
+        scores.append(weighted_scores(weights, stacked, counts))
         means = weights @ influence / images
         moments = (weights @ products / images).reshape(-1, models, models)
-        parts.append(_of_differences(moments - means[:, :, None] * means[:, None]))
+        variances.append(_of_differences(moments - means[:, :, None] * means[:, None]))
     scale = 1 / (images - 1)  # sum over N (N - 1): products are already a mean
     widen = (images / (images - 1)) ** 0.5
     return ImageErrors(
-        draws=widen * (resampled - pooled_scores(counts)) @ per_model,
+        draws=widen * (np.concatenate(scores) - pooled_scores(counts)) @ per_model,
         squared=scale * _of_differences(influence.T @ influence / images),
-        drawn_squared=np.concatenate(parts) * scale * widen**2,
+        drawn_squared=np.concatenate(variances) * scale * widen**2,
     )
 
 

@@ -95,7 +95,7 @@ def rank_models(
     statistics = over_errors(goodness, se)
     pairs = ~np.eye(count, dtype=bool)
 
-    largest = _largest_errors(noise, pairs)
+    largest, winner_bounds = _all_errors(noise, confidence)
     critical = _quantile(largest, confidence)
     is_better = pairs & (statistics > critical)
     while stepdown and is_better.any():
@@ -110,7 +110,7 @@ def rank_models(
     np.fill_diagonal(adjusted_p, 1.0)
     order = np.argsort(-noise.scores if higher_is_better else noise.scores, kind="stable")
     groups = _largest_sets(~(is_better | is_better.T), order)
-    winners = [j for j in order if statistics[:, j].max() <= _winner_bound(noise, int(j), confidence)]
+    winners = [j for j in order if statistics[:, j].max() <= winner_bounds[j]]
     return Ranking(
         models=noise.models,
         source=noise.source,
@@ -166,20 +166,23 @@ def compare_two(noise: ScoreNoise, first: str, second: str, *, confidence: float
     )
 
 
+def _all_errors(noise: ScoreNoise, confidence: float) -> tuple[Floats, list[float]]:
+    """Return (R,) the largest studentised errors among all pairs, and J bounds for winners.
+
+    A bound says how many standard errors the best of the others may lie above a model if that model is the best.
+    """
+    largest, bounds = np.zeros(1), []
+    for j in range(len(noise.models)):
+        others = np.delete(noise.studentized_errors(j), j, axis=1)
+        largest = np.maximum(largest, others.max(axis=1))
+        bounds.append(_quantile(-others.min(axis=1), confidence))
+    return largest, bounds
+
+
 def _largest_errors(noise: ScoreNoise, pairs: Flags) -> Floats:
     """Return (R,) the largest studentised error of "row less column" among the given (J, J) ordered pairs."""
-    largest: Floats | None = None
-    for j in np.flatnonzero(pairs.any(axis=1)):
-        of_row = noise.studentized_errors(int(j))[:, pairs[j]].max(axis=1)
-        largest = of_row if largest is None else np.maximum(largest, of_row)
-    assert largest is not None, "the caller leaves at least one pair: not both directions are ever found"
-    return largest
-
-
-def _winner_bound(noise: ScoreNoise, j: int, confidence: float) -> float:
-    """Return how many standard errors the best of the others may lie above model ``j`` if ``j`` is the best."""
-    others = np.arange(len(noise.models)) != j
-    return _quantile((-noise.studentized_errors(j))[:, others].max(axis=1), confidence)
+    rows = np.flatnonzero(pairs.any(axis=1))
+    return np.max([noise.studentized_errors(int(j))[:, pairs[j]].max(axis=1) for j in rows], axis=0)
 
 
 def _quantile(drawn: Floats, confidence: float) -> float:

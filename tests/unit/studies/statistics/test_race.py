@@ -71,9 +71,9 @@ def test_race__finds_the_winners_of_the_full_study(leaders: int) -> None:
     same, kept, shares = 0, 0, []
     for _ in range(200):
         curves = learning_curves(levels, 3, 0.5, rng)
-        found = race(models, STEPS, curves, rungs=[1_000, 4_000], draws=1_000)
+        found = race(models, STEPS, curves, rungs=[1_000, 4_000], draws=600)
         table = SeedTable(models=models, seeds=(0, 1, 2), scores=curves[:, -1])
-        full = rank_models(seed_noise(table, draws=1_000))
+        full = rank_models(seed_noise(table, draws=600))
         same += set(found.winners) == set(full.possible_winners)
         kept += set(found.winners) >= set(full.possible_winners)
         shares.append(found.cost_share)
