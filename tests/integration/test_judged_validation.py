@@ -172,6 +172,9 @@ def test_validate__scores_are_the_same_with_and_without(run: Path, tmp_path: Pat
     judged = json.loads((tmp_path / "with" / "reliability.json").read_text())
     assert rows[0]["val/misclassification_auroc"] == judged["auroc"]
     assert rows[0]["val/ece"] == judged["ece"]
+    # what was written without it is of no earlier validation, whose file would be taken for its own
+    assert main(["validate", str(run), "--out", str(tmp_path / "with")]) == 0
+    assert not (tmp_path / "with" / "reliability.json").exists()
 
 
 def test_validate__unknown_objects_of_a_folder_and_of_a_value(run: Path, data: Path, tmp_path: Path) -> None:

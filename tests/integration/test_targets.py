@@ -76,6 +76,7 @@ def test_validate__each_target_is_scored_as_it_is_alone(
         (["day"], "does not name a target and its data"),
         (["=PATH"], "does not name a target and its data"),
         (["a b=PATH"], "does not name a target and its data"),
+        (["..=PATH"], "does not name a target and its data.*after the first also dots"),
         (["day={scenes: [}"], "is no YAML mapping"),
         ([scenes("day"), scenes("day")], "names day more than once"),
         (["night={nme: acdc}"], "--target night: .*unknown key 'data.nme'. Did you mean data.name"),
@@ -93,3 +94,13 @@ def test_validate__a_target_that_cannot_be_had_is_said_before_any_is_scored(
     import re
 
     assert re.search(message, said.err, re.DOTALL)
+
+
+@pytest.mark.parametrize("more", [[], ["--target", scenes("day")]])
+def test_validate__a_recipe_of_another_task_is_refused(
+    run: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "panoptic", "--decoder.name", "eomt", *more]
+    assert main(["validate", str(run), *words]) == 2
+    said = capsys.readouterr().err
+    assert "model.safetensors was trained for task semantic, but the recipe's task is panoptic. Give" in said

@@ -114,25 +114,43 @@ class SharedConfusion:
                 "No pixel of a class that the model knows was counted, so there is nothing to score: the labels hold "
                 "other classes only, or none."
             )
-        whole = scores(known, model_names)
-        chosen = np.array(self._shared)
-        names = tuple(model_names[i] for i in self._shared)
-        by_class = {key: getattr(whole, key)[chosen] for key in ("iou", "precision", "recall", "f1")}
-        return SharedScores(
-            names=names,
-            confusion=whole.confusion,
-            absent_classes=tuple(name for name in names if name in whole.absent_classes),
-            absent=whole.absent,
-            **by_class,
-            miou=float(np.nanmean(by_class["iou"])),
-            pixel_accuracy=whole.pixel_accuracy,
-            mean_class_accuracy=float(np.nanmean(by_class["recall"])),
-            mean_precision=_mean_or_nan(by_class["precision"]),
-            mean_f1=float(np.nanmean(by_class["f1"])),
-            frequency_weighted_iou=whole.frequency_weighted_iou,
-            model_names=tuple(model_names),
-            ignored_share=unknown / (unknown + int(known.sum())),
-        )
+        share = unknown / (unknown + int(known.sum()))
+        return shared_scores(known, model_names, self._shared, ignored_share=share)
+
+
+def shared_scores(
+    confusion: NDArray[np.int64], model_names: Sequence[str], shared: Sequence[int], *, ignored_share: float
+) -> SharedScores:
+    """Return the scores of the shared classes.
+
+    Args:
+        confusion: (K, K) pixels over the model's classes; rows ground truth, columns predictions.
+        model_names: K names.
+        shared: S ids of the model's classes that the data has.
+        ignored_share: share of the labelled pixels whose class the model does not know.
+
+    Raises:
+        LabelError: as :func:`vfmseg.metrics.scores.scores`.
+    """
+    whole = scores(confusion, model_names)
+    chosen = np.array(shared)
+    names = tuple(model_names[i] for i in shared)
+    by_class = {key: getattr(whole, key)[chosen] for key in ("iou", "precision", "recall", "f1")}
+    return SharedScores(
+        names=names,
+        confusion=whole.confusion,
+        absent_classes=tuple(name for name in names if name in whole.absent_classes),
+        absent=whole.absent,
+        **by_class,
+        miou=float(np.nanmean(by_class["iou"])),
+        pixel_accuracy=whole.pixel_accuracy,
+        mean_class_accuracy=float(np.nanmean(by_class["recall"])),
+        mean_precision=_mean_or_nan(by_class["precision"]),
+        mean_f1=float(np.nanmean(by_class["f1"])),
+        frequency_weighted_iou=whole.frequency_weighted_iou,
+        model_names=tuple(model_names),
+        ignored_share=ignored_share,
+    )
 
 
 def _iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

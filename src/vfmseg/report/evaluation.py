@@ -12,6 +12,7 @@ from vfmseg.errors import LabelError
 from vfmseg.metrics.checks import checked_names
 from vfmseg.metrics.panoptic_scores import Quality, panoptic_scores
 from vfmseg.metrics.scores import majority_baseline, scores
+from vfmseg.metrics.shared_classes import shared_scores
 from vfmseg.report.numbers import percent
 from vfmseg.report.tables import ClassGroup, ClassTable, Column, class_rows
 from vfmseg.report.validation import ObjectCounts, PixelCounts, SegmentCounts, ValidationRecord
@@ -71,8 +72,12 @@ def evaluate(validation: ValidationRecord) -> Evaluation:
 
 
 def _semantic(validation: ValidationRecord, pixels: PixelCounts) -> Evaluation:
-    found = scores(pixels.confusion, validation.class_names)
+    names, colours, chosen = validation.class_names, validation.colours, pixels.scored
+    found = scores(pixels.confusion, names)
     truth = found.confusion.sum(1)
+    if chosen is not None:  # what is left out would count as 0 wherever it is predicted
+        found = shared_scores(pixels.confusion, names, chosen, ignored_share=0.0)
+        truth, colours = truth[list(chosen)], tuple(colours[i] for i in chosen)
     columns = (
         Column("iou", "IoU", Markup("IoU"), bar="score"),
         Column("f1", "F1", Markup("F1")),
@@ -87,7 +92,7 @@ def _semantic(validation: ValidationRecord, pixels: PixelCounts) -> Evaluation:
         Column("pixels", "pixels", None, is_count=True),
     )
     numbers = (found.iou, found.f1, found.precision, found.recall, truth / truth.sum(), truth)
-    rows = class_rows(found.names, validation.colours, *numbers)
+    rows = class_rows(found.names, colours, *numbers)
     means = (found.miou, found.mean_f1, found.mean_precision, found.mean_class_accuracy, None, None)
     table = ClassTable(columns, (ClassGroup(rows),), (("Mean", means),))
     tiles = (

@@ -37,6 +37,8 @@ class PixelCounts:
 
     confusion: NDArray[np.int64]
     """(K, K) pixels, rows ground truth, columns predictions."""
+    scored: tuple[int, ...] | None = None
+    """Ids of the classes that are scored, where the data lacks some of the model's; None: all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,9 @@ def _counts(path: Path, task: str, content: dict[str, Any], classes: int) -> Cou
     if task == "instance":
         ap = array("ap_by_threshold", classes, _THRESHOLDS).astype(np.float64)  # None becomes NaN
         return ObjectCounts(ap, array("num_objects", classes).astype(np.int64))
-    return PixelCounts(array("confusion", classes, classes).astype(np.int64))
+    scored = content.get("scored")
+    ids = None if scored is None else tuple(content["class_names"].index(name) for name in scored)
+    return PixelCounts(array("confusion", classes, classes).astype(np.int64), ids)
 
 
 def _refuse_missing(path: Path, content: dict[str, Any], *keys: str) -> None:

@@ -21,6 +21,7 @@ from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe
 from vfmseg.runs.reliability import ReliabilityQuestion, summed_up
 from vfmseg.runs.validate import prepare, score
+from vfmseg.runs.windows_recipe import view_row
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.training.corrupted import Corruption
@@ -71,10 +72,11 @@ def validate_corruptions(
         say: where messages go.
 
     Returns:
-        ``headline``; ``data``, ``split`` and ``images``, what was scored; ``clean``, the score without corruption;
-        ``corruptions``: kind -> severity -> score; ``mean`` over them; ``relative``, the mean's share of ``clean``.
-        Scores are None where there is nothing to score. Where reliability was asked for also ``reliability``: ``clean``,
-        what ``reliability.json`` holds without the bins; and ``corruptions``, kind -> severity -> the same.
+        ``headline``; ``data``, ``split`` and ``images``, what was scored, and how it was seen, as in ``result.json``;
+        ``clean``, the score without corruption; ``corruptions``: kind -> severity -> score; ``mean`` over them;
+        ``relative``, the mean's share of ``clean``. Scores are None where there is nothing to score. Where reliability
+        was asked for also ``reliability``: ``clean``, what ``reliability.json`` holds without the bins; and
+        ``corruptions``, kind -> severity -> the same.
     """
     prepared = prepare(
         checkpoint, recipe, out=out, split=split, say=say, reliability=reliability, augment=augment
@@ -99,6 +101,7 @@ def validate_corruptions(
         "data": prepared.chosen.data.name,
         "split": split,
         "images": len(prepared.val),
+        **view_row(prepared.chosen.windows, prepared.chosen.data),
         **({} if augment is None else {"augment": augment.text}),
         "clean": clean,
         "corruptions": scores,

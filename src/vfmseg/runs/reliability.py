@@ -11,6 +11,7 @@ from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.data.unknown import UnknownSource, mark_unknown
 from vfmseg.errors import RecipeError
 from vfmseg.metrics.reliability import Reliability
+from vfmseg.models.checkpoint import writing
 from vfmseg.postprocess.confidence import Said, measure_of
 from vfmseg.runs.decoder_recipe import LinearRecipe
 from vfmseg.runs.folder import write_json
@@ -73,13 +74,22 @@ def ask_reliability(
     return AskedReliability(question.confidence, said, marked)
 
 
-def write_reliability(folder: Path, found: Reliability) -> None:
+def write_reliability(folder: Path, found: Reliability | None) -> None:
     """Write :meth:`vfmseg.metrics.reliability.Reliability.record` as ``reliability.json``.
+
+    Args:
+        folder: of the validation's other files.
+        found: None where it was not asked; then the file of an earlier validation is removed, which would else be read
+            as if it were of this one.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    write_json(folder / RELIABILITY_FILE, found.record())
+    if found is not None:
+        write_json(folder / RELIABILITY_FILE, found.record())
+        return
+    with writing(folder):
+        (folder / RELIABILITY_FILE).unlink(missing_ok=True)
 
 
 def warning_of(found: Reliability) -> str | None:

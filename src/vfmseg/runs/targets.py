@@ -33,13 +33,20 @@ from vfmseg.runs.reliability import AskedReliability, ReliabilityQuestion, ask_r
 from vfmseg.runs.restore import model_recipe, recipe_of
 from vfmseg.runs.start_weights import is_published
 from vfmseg.runs.target_classes import classes_of_model, match_target
-from vfmseg.runs.validate import Prepared, prepare, refuse_run_folder, score
+from vfmseg.runs.validate import (
+    Prepared,
+    prepare,
+    refuse_other_classes,
+    refuse_other_task,
+    refuse_run_folder,
+    score,
+)
 from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.transforms.averaged_views import AveragedViews
 
-_NAME = re.compile(r"[\w.-]+")
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Target:
     """Data to score a model on."""
 
     name: str
-    """What the tables call it; letters, digits, dots, dashes and underscores."""
+    """What tables and its folder are called; letters, digits, underscores, and after the first dots and dashes."""
     data: Mapping[str, Any]
     """What differs from the recipe's `data`."""
     split: str
@@ -89,7 +96,10 @@ def parse_target(text: str, *, split: str) -> Target:
         "recipe's data."
     )
     if not equals or not value or not _NAME.fullmatch(name):
-        raise RecipeError(f"--target {text!r} does not name a target and its data. {how}")
+        raise RecipeError(
+            f"--target {text!r} does not name a target and its data. {how} A name has letters, digits and underscores, "
+            "and after the first also dots and dashes."
+        )
     if not value.startswith("{"):
         return Target(name, {"path": value}, split)
     try:
@@ -158,10 +168,13 @@ def validate_targets(
     of_targets = {target.name: _recipe_of(base, target) for target in targets}
     classes = classes_of_model(header, base.recipe)
     own = base.recipe if header is None else model_recipe(header, file)
+    refuse_other_task(own, base.recipe, file)
     opened, matches = {}, {}
     asked: dict[str, AskedReliability] = {}
     for target in targets:
         val = opened[target.name] = open_split(of_targets[target.name], target.split)
+        if classes is None:  # a published model, whose classes are taken to be those of the first target
+            refuse_other_classes(opened[targets[0].name].label_space, val.label_space, file)
         matches[target.name] = match_target(
             target.name, target.classes, val, classes, task=base.recipe.task, file=file
         )

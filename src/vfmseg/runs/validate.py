@@ -166,6 +166,7 @@ def prepare(
     trainer_recipe = dataclasses.replace(loaded.recipe.trainer, limit_val_batches=1.0)
     chosen = dataclasses.replace(loaded.recipe, trainer=trainer_recipe)
     own = chosen if header is None else model_recipe(header, file)
+    refuse_other_task(own, chosen, file)
     if augment is not None:
         refuse_other_tasks(own.task)
         say(f"validate: test-time augmentation {augment.text}: {len(augment.variants)} views an image")
@@ -190,6 +191,15 @@ def refuse_run_folder(out: Path) -> None:
     if (out / RECIPE_FILE).exists():
         raise RecipeError(
             f"{out} holds a run, whose results would be overwritten. Write elsewhere (--out DIR)."
+        )
+
+
+def refuse_other_task(own: Recipe, chosen: Recipe, file: Path) -> None:
+    """Raise RecipeError where data would be read for another task than the model's."""
+    if own.task != chosen.task:
+        raise RecipeError(
+            f"{file} was trained for task {own.task}, but the recipe's task is {chosen.task}. Give a recipe (-c) of task "
+            f"{own.task}, or leave it out: a checkpoint knows its own."
         )
 
 
@@ -246,8 +256,7 @@ def score(
         say(f"validate: {warning}")
     if out is not None and rank_zero_only.rank == 0:
         write_json(Path(out) / "result.json", {**result, "model": model_facts(prepared)})
-        if reliability is not None:
-            write_reliability(Path(out), reliability)
+        write_reliability(Path(out), reliability)
     return ValidationRun(found.scores, baseline, found.seconds, found.unscored, result, reliability)
 
 

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from vfmseg.errors import LabelError
+from vfmseg.errors import CheckpointError, LabelError
 from vfmseg.metrics.average_precision_scores import average_precision_scores
 from vfmseg.metrics.instance_matching import NUM_FLAGS, RECORD, SIZE_RANGES
 from vfmseg.metrics.panoptic_scores import panoptic_scores
@@ -36,6 +36,25 @@ def test_evaluate__semantic(run_folder):
     assert found.confusion is not None
     assert tiles(run_folder)["Best class"] == ("87.3 %", "<b>sky & sea</b>")
     assert tiles(run_folder)["Worst class"] == ("0.0 %", "pole")
+
+
+def test_evaluate__classes_that_the_data_lacks_are_no_zeros(run_folder):
+    confusion = evaluated(run_folder).confusion.copy()
+    confusion[3] = 0
+    confusion[0, 3] = 20  # pole is predicted, though the data has none
+    changed(run_folder, confusion=confusion.tolist(), scored=["road", "tree", "<b>sky & sea</b>"])
+    found = evaluated(run_folder)
+    iou = {"road": 700 / 930, "<b>sky & sea</b>": 480 / 550, "tree": 300 / 460}
+    assert {row.name: row.score for row in found.table.rows} == pytest.approx(iou)
+    assert found.score == found.table.means[0][1][0] == pytest.approx(sum(iou.values()) / 3)
+    assert {row.name: row.colour for row in found.table.rows}["tree"] == (0, 128, 0)
+    assert found.never_found == found.absent == ()
+    assert found.baseline == Baseline(pytest.approx(820 / 1720 / 3), "road")
+
+
+def test_evaluate__a_scored_class_that_there_is_not(run_folder):
+    with pytest.raises(CheckpointError, match=r"validation\.json.*not of the form"):
+        evaluated(changed(run_folder, scored=["rood"]))
 
 
 def test_evaluate__panoptic(panoptic_folder):

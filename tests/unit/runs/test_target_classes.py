@@ -14,7 +14,7 @@ from support.eomt import part, read
 from support.tiny import tiny_recipe
 from vfmseg.data.dataset import open_dataset
 from vfmseg.data.spec import read_label_map
-from vfmseg.errors import RecipeError
+from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.target_classes import classes_of_model, match_target
 from vfmseg.runs.targets import Target, validate_targets
@@ -74,3 +74,14 @@ def test_match_target__classes_that_nobody_knows(file: Path, data: Path) -> None
     assert match_target("x", {}, val, None, task="semantic", file=file) is None
     with pytest.raises(RecipeError, match=r"--target x: .*published\.pth does not say what its classes are"):
         match_target("x", {"cow": None}, val, None, task="semantic", file=file)
+
+
+def test_validate_targets__of_a_published_checkpoint_whose_classes_nobody_knows_have_the_same(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"path": str(data.parent), "names": ["car", "sheep", "lamp"]}))
+    targets = [Target(name, {"path": str(path)}, "val") for name, path in (("one", data), ("two", other))]
+    loaded = read_recipe(recipe(name="folder", path=str(data)))
+    with pytest.raises(CheckpointError, match=r"in the data only: sheep, lamp"):
+        validate_targets(file, targets, loaded, say=lambda m: None)
