@@ -16,7 +16,11 @@ from vfmseg.report.measures import Measure
 from vfmseg.report.numbers import millions, size_of_file
 from vfmseg.report.pictures import Example, worst_of
 from vfmseg.report.reliability import reliability_diagram, reliability_facts
-from vfmseg.report.reliability_tables import ReliabilityTable, reliability_tables
+from vfmseg.report.reliability_tables import (
+    ReliabilityTable,
+    corruption_reliability_tables,
+    reliability_tables,
+)
 from vfmseg.report.run_folder import Finding
 from vfmseg.report.tables import Colour, markdown_table
 
@@ -77,7 +81,7 @@ class Elsewhere:
     bars: tuple[Card, ...]
     corruptions: CorruptionTables | None
     reliability: tuple[ReliabilityTable, ...]
-    """On a page of several; the page of one has diagrams."""
+    """Of targets on a page of several, as the page of one has diagrams; of corruptions on any."""
     details: tuple[Detail, ...]
     findings: tuple[Finding, ...]
     folders: tuple[Path, ...]
@@ -87,6 +91,22 @@ class Elsewhere:
         """Targets that were not scored over all classes -> over which."""
         records = [one.targets for method in self.comparison.methods for one in method.members]
         return {name: target.scored for of_one in records for name, target in of_one.items() if target.scored}
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """How images were seen, where not as by default -> where, as ``"night, corruptions"``."""
+        methods = self.comparison.methods
+        places: dict[str, list[str]] = {}
+        for method in methods:
+            for one in method.members:
+                found = {name: target.seen for name, target in one.targets.items()}
+                if one.corruptions is not None:
+                    found["corruptions"] = one.corruptions.seen
+                for name, seen in found.items():
+                    if seen:
+                        place = f"{method.name} on {name}" if len(methods) > 1 else name
+                        places.setdefault(seen, []).append(place)
+        return {seen: ", ".join(dict.fromkeys(names)) for seen, names in places.items()}
 
     @property
     def has_seeds(self) -> bool:
@@ -107,7 +127,10 @@ def elsewhere(scored: Sequence[Scored]) -> Elsewhere:
         comparison=comparison,
         bars=tuple(_bars_by_target(comparison) if many else _bars_of_one(comparison)),
         corruptions=corruption_tables(comparison.methods),
-        reliability=reliability_tables(comparison) if many else (),
+        reliability=(
+            *(reliability_tables(comparison) if many else ()),
+            *corruption_reliability_tables(comparison.methods),
+        ),
         details=tuple(detail for detail in details if detail.classes or detail.diagrams or detail.pictures),
         findings=tuple(findings),
         folders=tuple(folder for one in scored for folder in one.folders),

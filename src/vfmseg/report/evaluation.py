@@ -12,7 +12,7 @@ from vfmseg.errors import LabelError
 from vfmseg.metrics.checks import checked_names
 from vfmseg.metrics.panoptic_scores import Quality, panoptic_scores
 from vfmseg.metrics.scores import majority_baseline, scores
-from vfmseg.metrics.shared_classes import shared_scores
+from vfmseg.metrics.shared_scores import shared_scores
 from vfmseg.report.numbers import percent
 from vfmseg.report.tables import ClassGroup, ClassTable, Column, class_rows
 from vfmseg.report.validation import ObjectCounts, PixelCounts, SegmentCounts, ValidationRecord

@@ -11,7 +11,7 @@ from typing import Any
 from vfmseg.errors import CheckpointError
 from vfmseg.report.files import read_object, unreadable
 from vfmseg.report.measures import MEASURES, Measure
-from vfmseg.report.reliability import Reliability, read_reliability
+from vfmseg.report.reliability import Reliability, parse_reliability, read_reliability
 from vfmseg.report.run_folder import RECIPE_FILE, RunRecord
 from vfmseg.report.validation import ValidationRecord, read_validation
 from vfmseg.runs.recipe_id import recipe_id
@@ -63,6 +63,8 @@ class TargetRecord:
     images: int
     scored: str
     """Over which classes, where not over all: ``"16 classes, without terrain, truck, train"``."""
+    seen: str
+    """How, where not as by default: ``"test-time augmentation flip, windows at a stride of 341"``."""
     folder: Path
     """Of the target, where its pictures lie."""
     validation: ValidationRecord | None
@@ -83,6 +85,11 @@ class CorruptionRecord:
     """Kind -> severity -> headline score in 0..1."""
     what: tuple[str, str, int]
     """Data set, split and number of images."""
+    seen: str
+    """As of :class:`TargetRecord`."""
+    reliability: Mapping[tuple[str, int], Reliability]
+    """Kind and severity -> how far confidence can be believed; ``("", 0)`` is without corruption. Empty where it was not
+    asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +120,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
     Raises:
         CheckpointError: a file cannot be read, says not which model it is of, or is of another model than the next.
     """
-    targets, corruptions = read_object(folder / TARGETS), read_object(folder / CORRUPTIONS)
-    alone = read_object(folder / RESULT) if targets is None and corruptions is None else None
+    targets, corruptions, alone = (read_object(folder / name) for name in (TARGETS, CORRUPTIONS, RESULT))
     found: dict[str, TargetRecord] = {}
     models = {}
     if targets is not None:
@@ -124,13 +130,19 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
         models[CORRUPTIONS] = _model(folder / CORRUPTIONS, corruptions)
     if alone is not None:
         models[RESULT] = _model(folder / RESULT, alone)
-        found = {_name_alone(alone): _target(folder / RESULT, folder, alone, models[RESULT].measure)}
+        if (name := _name_alone(alone)) in found:
+            raise CheckpointError(
+                f"{str(folder)!r} holds {RESULT} of {name}, and a target of that name in {TARGETS}. Validate again, with "
+                "and without targets with an --out of its own, or name the target differently."
+            )
+        found[name] = _target(folder / RESULT, folder, alone, models[RESULT].measure)
     names, facts = list(models), list(models.values())
-    if facts[0].identity != facts[-1].identity:
-        raise CheckpointError(
-            f"{str(folder)!r} holds {names[0]} of {facts[0].checkpoint} and {names[-1]} of {facts[-1].checkpoint}, which "
-            "are not one model. Validate again, each checkpoint with an --out of its own."
-        )
+    for name, other in models.items():
+        if facts[0].identity != other.identity:
+            raise CheckpointError(
+                f"{str(folder)!r} holds {names[0]} of {facts[0].checkpoint} and {name} of {other.checkpoint}, which "
+                "are not one model. Validate again, each checkpoint with an --out of its own."
+            )
     record = None if corruptions is None else _corruptions(folder / CORRUPTIONS, corruptions)
     return EvaluationRecord(folder, facts[0], found, record)
 
@@ -198,10 +210,11 @@ def _target(path: Path, folder: Path, row: Mapping[str, Any], measure: Measure) 
         raise unreadable(path, f"a target's {key} is {row[key]!r}, which is no number", needed=True)
     return TargetRecord(
         score=row[key],
-        data=row["data"],
+        data=_data(row),
         split=row["split"],
         images=row["images"],
         scored=_scored(row),
+        seen=_seen(row),
         folder=folder,
         validation=read_validation(folder / "validation.json"),
         reliability=read_reliability(folder / "reliability.json"),
@@ -219,6 +232,21 @@ def _scored(row: Mapping[str, Any]) -> str:
     return f"{row['scored_classes']} classes{f', without {left_out}' if left_out else ''}"
 
 
+def _data(row: Mapping[str, Any]) -> str:
+    """Return the name of the data; halved labels are other data."""
+    return f"{row['data']}, halved" if row.get("test_halved") else str(row["data"])
+
+
+def _seen(row: Mapping[str, Any]) -> str:
+    """Return how images were seen, empty where as by default."""
+    said = {
+        "augment": "test-time augmentation {}",
+        "window_stride": "windows at a stride of {}",
+        "test_size": "images scaled to fit {}",
+    }
+    return ", ".join(text.format(row[key]) for key, text in said.items() if row.get(key) is not None)
+
+
 def _name_alone(row: Mapping[str, Any]) -> str:
     """Return a name for data that was scored without one."""
     split = row.get("split", "val")
@@ -234,7 +262,17 @@ def _corruptions(path: Path, content: Mapping[str, Any]) -> CorruptionRecord:
         wrong = [score for of_kind in scores.values() for score in of_kind.values() if not _is_score(score)]
         if wrong or not _is_score(content["clean"]):
             raise ValueError(f"{[*wrong, content['clean']][0]!r} is no number")
-        what = (content["data"], content["split"], content["images"])
-        return CorruptionRecord(content["clean"], scores, what)
+        what = (_data(content), content["split"], content["images"])
+        judged = _judged(content.get("reliability"))
+        return CorruptionRecord(content["clean"], scores, what, _seen(content), judged)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise unreadable(path, f"it is not of the form that `vfmseg validate` writes ({error!r})") from error
+
+
+def _judged(content: Mapping[str, Any] | None) -> dict[tuple[str, int], Reliability]:
+    if content is None:
+        return {}
+    found = {("", 0): parse_reliability(content["clean"])}
+    for kind, of_kind in content["corruptions"].items():
+        found |= {(kind, int(severity)): parse_reliability(one) for severity, one in of_kind.items()}
+    return found

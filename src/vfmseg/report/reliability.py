@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,21 +61,30 @@ def read_reliability(path: Path) -> Reliability | None:
     if content is None:
         return None
     try:
-        bins = tuple(
-            Bin(
-                float(one["low"]),
-                float(one["high"]),
-                int(one["count"]),
-                *(None if one[key] is None else float(one[key]) for key in ("mean_confidence", "accuracy")),
-            )
-            for one in content.get("bins") or ()
-        )
-        keys = ("ece", "overconfidence", "auroc", "aupr_success", "aupr_error", "fpr95", "error_bound")
-        numbers = {key: None if content.get(key) is None else float(content[key]) for key in keys}
-        unknown = content.get("unknown")
-        return Reliability(str(content["confidence"]), bins, **numbers, unknown=unknown and dict(unknown))
+        return parse_reliability(content)
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(path, f"it is not of the form that `vfmseg validate` writes ({error!r})") from error
+
+
+def parse_reliability(content: Mapping[str, Any]) -> Reliability:
+    """Return what a record holds, with or without bins.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    bins = tuple(
+        Bin(
+            float(one["low"]),
+            float(one["high"]),
+            int(one["count"]),
+            *(None if one[key] is None else float(one[key]) for key in ("mean_confidence", "accuracy")),
+        )
+        for one in content.get("bins") or ()
+    )
+    keys = ("ece", "overconfidence", "auroc", "aupr_success", "aupr_error", "fpr95", "error_bound")
+    numbers = {key: None if content.get(key) is None else float(content[key]) for key in keys}
+    unknown = content.get("unknown")
+    return Reliability(str(content["confidence"]), bins, **numbers, unknown=unknown and dict(unknown))
 
 
 def reliability_diagram(title: str, found: Reliability) -> Markup:

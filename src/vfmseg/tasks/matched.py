@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from vfmseg.data.class_match import ClassMatch
-from vfmseg.metrics.shared_classes import SharedConfusion, SharedScores
+from vfmseg.metrics.shared_classes import SharedConfusion
+from vfmseg.metrics.shared_scores import SharedScores
 from vfmseg.tasks.base import ImageScore
 from vfmseg.tasks.semantic import SemanticTask
 from vfmseg.types import IGNORE_INDEX, LabelSpace, Sample, SemanticMap, Targets

@@ -2,18 +2,22 @@ import json
 
 import pytest
 
-from support.evaluations import reliability, write_corruptions, write_targets
+from support.evaluations import model, reliability, write_corruptions, write_targets
 from vfmseg.errors import CheckpointError
 from vfmseg.report.comparison import compare, gather
 from vfmseg.report.corruption_tables import corruption_tables
 from vfmseg.report.evaluations import read_evaluation
-from vfmseg.report.reliability_tables import reliability_tables
+from vfmseg.report.reliability_tables import corruption_reliability_tables, reliability_tables
 
 LORA = {"tuning": "lora", "recipe_id": "bbb", "source": 0.6}
 
 
 def compared(*folders):
     return compare(gather(read_evaluation(folder) for folder in folders))
+
+
+def add(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_compare__mean_worst_gap_and_the_best(tmp_path):
@@ -132,9 +136,66 @@ def test_reliability_tables__the_best_of_each_target(tmp_path):
     found = reliability() | {"ece": 0.1, "auroc": 0.7}
     (lora / "night" / "reliability.json").write_text(json.dumps(found))
     ece, auroc = reliability_tables(compared(full, lora))
-    assert ece.targets == ("night",)
+    assert (ece.by, ece.columns) == ("target", ("night",))
     assert [(name, value.mean) for name, (value,) in ece.rows] == [("full", 0.2), ("lora", 0.1)]
     assert (ece.best, auroc.best) == ((frozenset({1}),), (frozenset({0}),))
+
+
+def test_corruption_reliability_tables__the_mean_over_severities_that_all_have(tmp_path):
+    def judged(clean, **by_kind):
+        def record(ece):
+            return {"confidence": "max_probability", "ece": ece, "auroc": None}
+
+        kinds = {kind: {s: record(ece) for s, ece in one.items()} for kind, one in by_kind.items()}
+        return {"clean": record(clean), "corruptions": kinds}
+
+    scores = {"fog": {"1": 0.4, "2": 0.3}, "snow": {"3": 0.2}}
+    full = write_corruptions(tmp_path / "full", scores)
+    lora = write_corruptions(tmp_path / "lora", scores, **LORA)
+    plain = write_corruptions(tmp_path / "plain", scores, tuning="vpt", recipe_id="ccc")
+    add(full / "corruptions.json", reliability=judged(0.1, fog={"1": 0.2, "2": 0.4}, snow={"3": 0.6}))
+    add(lora / "corruptions.json", reliability=judged(0.2, fog={"2": 0.1}, snow={"3": 0.3}))
+    (ece,) = corruption_reliability_tables(compared(full, lora, plain).methods)
+    assert (ece.title, ece.by) == ("ECE under corruption", "kind")
+    assert ece.columns == ("no corruption", "fog", "snow", "mean under corruption")
+    found = {name: [value.mean for value in values] for name, values in ece.rows}
+    assert list(found) == ["full", "lora"]
+    assert found["full"] == pytest.approx([0.1, 0.4, 0.6, 0.5])
+    assert found["lora"] == pytest.approx([0.2, 0.1, 0.3, 0.2])
+    assert ece.best == (frozenset({0}), frozenset({1}), frozenset({1}), frozenset({1}))
+    assert corruption_reliability_tables(compared(plain).methods) == ()
+    add(full / "corruptions.json", reliability={"clean": {}})
+    with pytest.raises(CheckpointError, match=r"corruptions\.json.*not of the form"):
+        read_evaluation(full)
+
+
+def test_gather__halved_labels_are_other_data(tmp_path):
+    one, two = (write_targets(tmp_path / name, {"night": 0.2}, recipe_id=name) for name in ("one", "two"))
+    rows = json.loads((two / "targets.json").read_text())["targets"]
+    add(two / "targets.json", targets={"night": rows["night"] | {"test_halved": True}})
+    with pytest.raises(
+        CheckpointError, match=r"4 images of bdd100k \(val\), and 4 of bdd100k, halved \(val\)"
+    ):
+        gather([read_evaluation(one), read_evaluation(two)])
+
+
+def test_read_evaluation__what_was_scored_alone_stands_beside_what_was_not(tmp_path):
+    folder = write_corruptions(tmp_path / "scores", {"fog": {"1": 0.4}})
+    row = {"val/miou": 0.2, "data": "acdc", "split": "val_night", "images": 4, "model": model()}
+    (folder / "result.json").write_text(json.dumps(row))
+    assert {name: one.score for name, one in read_evaluation(folder).targets.items()} == {
+        "acdc val_night": 0.2
+    }
+    write_targets(folder, {"rain": 0.3})
+    assert list(read_evaluation(folder).targets) == ["rain", "acdc val_night"]
+    (folder / "result.json").write_text(json.dumps(row | {"data": "rain", "split": "val"}))
+    with pytest.raises(CheckpointError, match=r"holds result\.json of rain, and a target of that name"):
+        read_evaluation(folder)
+    (folder / "result.json").write_text(json.dumps(row | {"model": model(step=7)}))
+    with pytest.raises(
+        CheckpointError, match=r"holds targets\.json of .* and result\.json of .* not one model"
+    ):
+        read_evaluation(folder)
 
 
 def test_gather__one_target_of_one_model_twice(tmp_path):

@@ -67,6 +67,31 @@ def test_write_report__one_evaluation(full):
     assert "| fog | 30.0 |" in markdown
 
 
+def test_write_report__how_images_were_seen(full, lora):
+    content = json.loads((full / "targets.json").read_text())
+    content["targets"]["night"] |= {"augment": "flip", "window_stride": 341, "test_size": "512x1024"}
+    (full / "targets.json").write_text(json.dumps(content))
+    content = json.loads((full / "corruptions.json").read_text())
+    (full / "corruptions.json").write_text(json.dumps(content | {"augment": "flip"}))
+    page = page_at(write_report([full]))
+    view = "test-time augmentation flip, windows at a stride of 341, images scaled to fit 512x1024"
+    assert f"With {view}: night. With test-time augmentation flip: corruptions." in page.text
+    assert f"With {view}: night." in (full / "report.md").read_text(encoding="utf-8")
+    assert f"With {view}: full on night." in page_at(write_report([full, lora])).text
+
+
+def test_write_report__reliability_under_corruption(full):
+    one = {"confidence": "max_probability", "ece": 0.125, "auroc": 0.75}
+    content = json.loads((full / "corruptions.json").read_text())
+    content["reliability"] = {"clean": one, "corruptions": {"jpeg_compression": {"1": one}}}
+    (full / "corruptions.json").write_text(json.dumps(content))
+    page = page_at(write_report([full]))
+    assert "ECE under corruption by method and kind, in percent" in page.text
+    assert "no corruption jpeg compression mean under corruption full 12.5 12.5 12.5" in " ".join(
+        page.text.split()
+    )
+
+
 def test_write_report__several_are_compared(full, lora, tmp_path):
     path = write_report([full, lora])
     assert path == full / "comparison.html"
