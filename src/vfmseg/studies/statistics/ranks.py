@@ -169,13 +169,16 @@ def compare_two(noise: ScoreNoise, first: str, second: str, *, confidence: float
 def _all_errors(noise: ScoreNoise, confidence: float) -> tuple[Floats, list[float]]:
     """Return (R,) the largest studentised errors among all pairs, and J bounds for winners.
 
-    A bound says how many standard errors the best of the others may lie above a model if that model is the best.
+    A bound says how many standard errors the best of the others may lie above a model if that model is the best. It is
+    one-sided: how far resampled images are askew matters, and is badly known, so the errors turned round have a say, too.
     """
     largest, bounds = np.zeros(1), []
     for j in range(len(noise.models)):
         others = np.delete(noise.studentized_errors(j), j, axis=1)
-        largest = np.maximum(largest, others.max(axis=1))
-        bounds.append(_quantile(-others.min(axis=1), confidence))
+        above, below = -others.min(axis=1), others.max(axis=1)
+        largest = np.maximum(largest, below)
+        both = np.concatenate([above, below])
+        bounds.append(max(_quantile(above, confidence), _quantile(both, confidence)))
     return largest, bounds
 
 
