@@ -58,7 +58,9 @@ def test_predict__a_submission_to_cityscapes(
     images, out = cityscapes(tmp_path), tmp_path / "sub"
     words = ["predict", str(run), str(images), "--submission", "cityscapes", "--out", str(out)]
     assert main([*words, "--zip"]) == 0
-    assert "2 images of Cityscapes test predicted into" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 images of Cityscapes test predicted into" in said
+    assert "none is missing. Upload the zip at" in said
     written = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     assert written == [
         "berlin/berlin_000000_000019_pred_labelIds.png",
@@ -75,7 +77,14 @@ def test_predict__a_submission_to_cityscapes(
 
     assert main(words) == 2
     assert "already holds 2 of the files" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 2  # which would leave a zip of what is no more there
+    assert (
+        "sub.zip would go on holding the earlier predictions. Replace it, too (--zip)"
+        in capsys.readouterr().err
+    )
+    (tmp_path / "sub.zip").unlink()
     assert main([*words, "--overwrite"]) == 0
+    assert "Zip what is in it (--zip). Upload the zip at" in capsys.readouterr().out
     (out / "notes.txt").write_text("mine")
     assert main([*words, "--overwrite"]) == 2
     assert "holds 1 other files (notes.txt ...)" in capsys.readouterr().err

@@ -123,7 +123,8 @@ def _run_submission(options: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
     )
     asked = find_submission(options.submission)
+    first = "" if options.zip or not asked.zips else " Zip what is in it (--zip)."
     print(
-        f"{done.num_written} images of {asked.title} predicted into {done.folder}, none is missing. {asked.then}."
+        f"{done.num_written} images of {asked.title} predicted into {done.folder}, none is missing.{first} {asked.then}."
     )
     return 0

@@ -94,6 +94,10 @@ class WithUnknownMasks:
     SegmentMeIfYouCan, Fishyscapes and their like. A mask and its image have the same name but for endings such as
     ``_mask``, ``_labels_semantic``, ``_leftImg8bit``; where names repeat, their folders decide.
 
+    What the mask says of unknown and ignored pixels holds whatever the label says of them: labels of known classes leave
+    unknown objects void (255), so that dropping void pixels, as the BRAVO toolkit does, would drop the objects. To drop
+    a pixel, give it 255 in the mask.
+
     Args:
         dataset: of the task semantic.
         folder: searched to the bottom.

@@ -58,7 +58,8 @@ def predict_submission(
     Raises:
         DataError: the test set is not there as a whole, a prediction is missing at the end, or the model has classes that
             the server does not know.
-        RecipeError: no such submission, one that is not zipped, files in ``out``, or a model of another task.
+        RecipeError: no such submission, one that is not zipped, files in ``out`` or a zip of earlier ones, or a model of
+            another task.
         VfmsegError: as :func:`vfmseg.load`.
     """
     asked = find_submission(submission)
@@ -124,6 +125,10 @@ def _refuse_to_mix(
         raise RecipeError(
             f"{folder} already holds {len(there)} of the files ({there[0]} ...). Replace them with --overwrite, or write "
             "elsewhere with --out."
+        )
+    if there and archive.exists() and not zipped:
+        raise RecipeError(
+            f"{archive} would go on holding the earlier predictions. Replace it, too (--zip), or choose another --out."
         )
     if zipped and archive.exists() and not overwrite:
         raise RecipeError(
