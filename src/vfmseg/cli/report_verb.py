@@ -1,4 +1,4 @@
-"""``vfmseg report``: run folders and what validations wrote in, one HTML page out."""
+"""``vfmseg report``: run folders, what validations wrote, or the results of a study in, one HTML page out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "folders",
         nargs="+",
         metavar="DIR",
-        help="a run folder, or what `vfmseg validate --out DIR` wrote; several are compared on one page",
+        help="a run folder, or what `vfmseg validate --out DIR` wrote; several are compared on one page; or what "
+        "`vfmseg benchmark` wrote, alone",
     )
     parser.add_argument(
         "--out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vfmseg.errors import CheckpointError, RecipeError
+from vfmseg.errors import CheckpointError, RecipeError, StudyError
 from vfmseg.report.comparison import gather
 from vfmseg.report.evaluations import (
     EvaluationRecord,
@@ -17,13 +17,14 @@ from vfmseg.report.evaluations import (
 from vfmseg.report.pages import write_comparison, write_run_report
 from vfmseg.report.run_folder import RunRecord, read_run
 from vfmseg.runs.recipe_id import recipe_id
+from vfmseg.studies.folder import STUDY
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -> Path:
-    """Write the page of folders that ``vfmseg fit`` or ``vfmseg validate --out`` wrote.
+    """Write the page of folders that ``vfmseg fit``, ``vfmseg validate --out`` or ``vfmseg benchmark`` wrote.
 
-    A run alone, or with evaluations of it, gives the page of the run, with the evaluations that lie in its folder.
-    Anything else gives a page that compares models.
+    A study has a page of its own. A run alone, or with evaluations of it, gives the page of the run, with the evaluations
+    that lie in its folder. Anything else gives a page that compares models.
 
     Args:
         folders: at least one.
@@ -36,6 +37,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     Raises:
         CheckpointError: a folder is neither, is named twice, or cannot be read, or they cannot be compared.
         RecipeError: ``out`` does not end in .html.
+        StudyError: a study is named beside other folders, or a file of it is damaged.
         LabelError: two classes of a validation have one name, or it counted nothing.
         ResourceError: the page cannot be written.
     """
@@ -44,6 +46,15 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     page = None if out is None else Path(out)
     if page is not None and page.suffix not in (".html", ".htm"):
         raise RecipeError(f"--out {page} names no HTML file. Name one, such as {page / 'report.html'}.")
+    if studies := [path for path in paths if (path / STUDY).is_file()]:
+        if len(paths) > 1:
+            raise StudyError(
+                f"{studies[0]} holds a study, which has a page of its own. Name it alone, or name folders of its trials "
+                f"({studies[0]}/trials/ID) to compare them with other runs."
+            )
+        from vfmseg.report.study import write_study_report  # statistics take a second to load
+
+        return write_study_report(studies[0], out=page)
     found: list[RunRecord | EvaluationRecord] = []
     for path in paths:
         if is_evaluation(path):

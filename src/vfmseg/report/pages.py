@@ -90,7 +90,7 @@ def write_run_report(
     }
     if context["elsewhere"]:
         context["findings"] = [*context["findings"], *context["elsewhere"].findings]
-    return _write("run", context, out or run.folder / "report.html")
+    return write_page("run", context, out or run.folder / "report.html")
 
 
 def write_comparison(scored: Sequence[Scored], page: Path) -> Path:
@@ -118,12 +118,18 @@ def write_comparison(scored: Sequence[Scored], page: Path) -> Path:
         "markdown_name": page.with_suffix(".md").name,
         "written_on": time.strftime("%Y-%m-%d %H:%M"),
     }
-    return _write("comparison", context, page)
+    return write_page("comparison", context, page)
 
 
-def _write(template: str, context: dict[str, Any], page: Path) -> Path:
+def write_page(template: str, context: dict[str, Any], page: Path) -> Path:
+    """Fill the templates ``TEMPLATE.html.j2`` and, where there is one, ``TEMPLATE.md.j2``; the latter's file ends in .md.
+
+    Raises:
+        ResourceError: The folder cannot be written.
+    """
     environment = _environment()
-    write_whole(page.with_suffix(".md"), environment.get_template(f"{template}.md.j2").render(context))
+    if f"{template}.md.j2" in environment.list_templates():
+        write_whole(page.with_suffix(".md"), environment.get_template(f"{template}.md.j2").render(context))
     write_whole(page, environment.get_template(f"{template}.html.j2").render(context))
     return page
 

@@ -131,7 +131,7 @@ def read_run(folder: str | Path) -> RunRecord:
         recipe=recipe,
         recipe_text=recipe_text,
         environment=read_object(folder / "environment.json"),
-        history=_read_history(folder / "metrics.csv"),
+        history=read_history(folder / "metrics.csv"),
         result=read_object(folder / "result.json"),
         validation=read_validation(folder / "validation.json"),
         overlays=_find_overlays(folder / "predictions"),
@@ -150,7 +150,12 @@ def _read_findings(path: Path) -> tuple[Finding, ...]:
     return tuple(Finding(one["level"], one["text"], tuple(one.get("items", ()))) for one in found)
 
 
-def _read_history(path: Path) -> History | None:
+def read_history(path: Path) -> History | None:
+    """Return what ``metrics.csv`` holds; None where there is no file.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
     if not path.is_file():
         return None
     try:

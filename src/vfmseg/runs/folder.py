@@ -24,6 +24,7 @@ _WRITTEN = (
     "metrics.csv",
     "result.json",
     "validation.json",
+    "image_counts.npz",
     "findings.json",
     TRAINING_IMAGES,
     "report.html",
@@ -83,7 +84,7 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / "probe.partial"
         probe.write_bytes(b"0" * 65536)
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may look at the same time
 
 
 def begin(folder: Path, recipe: str, *, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vfmseg.studies.folder import COST, FAILURE, RESULT, TARGETS_RESULT, is_done, read_json, trial_folder
+from vfmseg.studies.plan_file import Plan, Planned, plan_of
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
 
@@ -22,7 +23,12 @@ def table(study: Study, trials: Sequence[Trial], results: Path) -> list[Row]:
     Raises:
         StudyError: a file of a trial is damaged.
     """
-    return [_row(study, trial, results) for trial in trials]
+    return rows_of(plan_of(study, trials), results)
+
+
+def rows_of(plan: Plan, results: Path) -> list[Row]:
+    """Return the table of a folder of results whose plan was read; see :func:`table`."""
+    return [_row(plan, trial, results) for trial in plan.trials]
 
 
 def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
@@ -40,12 +46,12 @@ def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
     return path
 
 
-def _row(study: Study, trial: Trial, results: Path) -> Row:
-    row: Row = {"id": trial.id, "study": study.name, "prepares": trial.prepares or ""}
-    row |= {f"axis.{axis}": trial.levels.get(axis, "") for axis in study.axes}
+def _row(plan: Plan, trial: Planned, results: Path) -> Row:
+    row: Row = {"id": trial.id, "study": plan.name, "prepares": trial.prepares or ""}
+    row |= {f"axis.{axis}": trial.levels.get(axis, "") for axis in plan.axes}
     folder = trial_folder(results, trial.id)
-    targets = {} if trial.prepares is not None else study.targets
-    if trial.recipe is None:
+    targets = {} if trial.prepares is not None else plan.targets
+    if trial.skipped is not None:
         return row | {"status": "left out", "reason": trial.skipped}
     failure = read_json(folder / FAILURE)
     if is_done(folder, {name: dict(keys) for name, keys in targets.items()}):

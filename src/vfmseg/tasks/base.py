@@ -40,6 +40,8 @@ class ImageScore:
     """In 0..1, what images are ranked by."""
     details: dict[str, float] = field(default_factory=dict)
     """Other numbers of the image, by name, in 0..1."""
+    counts: NDArray[np.int64] | None = field(default=None, compare=False)
+    """(2, K) pixels in intersection and union of each class; None where the score is not made of such."""
 
 
 class Metric(Protocol):

@@ -64,7 +64,10 @@ class SemanticMetric:
         if not bool(own.any()):
             return None
         score = image_score(own)
-        return ImageScore(score.miou, {"pixel_accuracy": score.pixel_accuracy})
+        matrix = own.cpu().numpy()
+        hits = matrix.diagonal()
+        counts = np.stack([hits, matrix.sum(0) + matrix.sum(1) - hits])
+        return ImageScore(score.miou, {"pixel_accuracy": score.pixel_accuracy}, counts)
 
     def all_reduce(self) -> None:
         """Sum the counts of all processes."""

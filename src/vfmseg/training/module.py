@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vfmseg.errors import VfmsegError
@@ -56,6 +57,8 @@ class ImageRecord:
     """What images are ranked by, in 0..1."""
     details: dict[str, float] = field(default_factory=dict)
     """Other numbers of the image, by name."""
+    counts: NDArray[np.int64] | None = field(default=None, compare=False)
+    """(2, K) pixels in intersection and union of each class; None of tasks that count none."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class SegmentationModule(pl.LightningModule):
                 self._unscored.append(sample.name)
                 continue
             index = batch_idx * self.trainer.world_size + self.global_rank
-            self._records.append(ImageRecord(sample.name, index, score.score, score.details))
+            self._records.append(ImageRecord(sample.name, index, score.score, score.details, score.counts))
         if self._masked_metric is not None:
             now = self.masks.probabilities(self.global_step)
             for sample, found in zip(batch, self.predict(images, now), strict=True):

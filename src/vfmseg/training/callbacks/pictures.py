@@ -22,6 +22,7 @@ from vfmseg.training.module import ImageRecord, SegmentationModule, Validation
 from vfmseg.training.stream import SampleSource
 from vfmseg.types import LabelSpace
 
+IMAGE_COUNTS = "image_counts.npz"
 EXTREMES = 6
 """How many best and how many worst images are drawn of a validation."""
 
@@ -153,7 +154,11 @@ def write_validation(
     worst: Sequence[ImageRecord],
     best: Sequence[ImageRecord],
 ) -> None:
-    """Write ``validation.json``: counts, classes, and every image with its score, worst first."""
+    """Write ``validation.json``: counts, classes, and every image with its score, worst first.
+
+    Where pixels are counted, ``image_counts.npz`` beside it holds those of each image: ``names`` (N,), sorted, and
+    ``intersections`` and ``unions`` (N, K). Comparisons of runs resample images from it.
+    """
     pictures = {one.index: f"predictions/best/{place:02d}.jpg" for place, one in enumerate(best)}
     pictures |= {one.index: f"predictions/worst/{place:02d}.jpg" for place, one in enumerate(worst)}
     images: list[dict[str, Any]] = []
@@ -175,3 +180,16 @@ def write_validation(
         partial = run_folder / "validation.json.partial"
         partial.write_text(json.dumps(content), encoding="utf-8")
         os.replace(partial, run_folder / "validation.json")
+        _write_image_counts(run_folder / IMAGE_COUNTS, found.images)
+
+
+def _write_image_counts(path: Path, images: Sequence[ImageRecord]) -> None:
+    counted = {one.name: one.counts for one in images if one.counts is not None}
+    if not counted:
+        return
+    names = sorted(counted)
+    counts = np.stack([counted[name] for name in names], axis=1)  # 2 N K
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, names=np.array(names), intersections=counts[0], unions=counts[1])
+    os.replace(partial, path)

@@ -1,0 +1,245 @@
+"""Turns a folder that ``vfmseg benchmark`` wrote into one page that says what the study says, and how surely."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from vfmseg.report import study_tables as tables
+from vfmseg.report.facts import Fact
+from vfmseg.report.numbers import duration, percent
+from vfmseg.report.pages import write_page
+from vfmseg.report.run_folder import Finding
+from vfmseg.report.study_charts import agreement_map, bump_chart, cost_chart, ranking_chart
+from vfmseg.report.study_curves import MOST_MODELS, study_curves
+from vfmseg.studies.analysis import StudyAnalysis
+from vfmseg.studies.analysis_files import metric_title, write_ranking
+from vfmseg.studies.analysis_ranking import SettingRanking
+from vfmseg.studies.analysis_settings import settings_of
+from vfmseg.studies.plan_file import Plan, read_plan
+from vfmseg.studies.store import Row, rows_of
+
+PAGE = "report.html"
+_MOST_SETTINGS = 12
+"""Settings that have a ranking of their own on the page, and columns of the chart of ranks."""
+_MOST_DOTS = 30
+"""Models of a chart of scores."""
+_MOST_LINES = 15
+"""Models of the chart of ranks."""
+
+
+@dataclass(frozen=True)
+class RankingCard:
+    """One setting on the page."""
+
+    ranking: SettingRanking
+    said: str
+    """What it comes to, in a sentence."""
+    chart: Markup
+    table: tables.Table
+    pairs: tables.Table | None
+
+
+@dataclass(frozen=True)
+class CostCard:
+    """Score against one cost."""
+
+    title: str
+    note: str
+    svg: Markup
+
+
+def write_study_report(results: str | Path, *, out: Path | None = None) -> Path:
+    """Write ``report.html`` into a folder of results, and ``ranking.json``, ``.md`` and ``.tex`` beside it.
+
+    Args:
+        results: What ``vfmseg benchmark --out`` wrote; the study may still run.
+        out: Where the page goes instead.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        StudyError: The folder holds no study, or a file of it is damaged.
+        CheckpointError: A ``metrics.csv`` cannot be read.
+        ResourceError: The folder cannot be written.
+    """
+    folder = Path(results)
+    plan = read_plan(folder)
+    rows = rows_of(plan, folder)
+    analysis = write_ranking(plan, rows, folder)
+    settings = {one.name: one for one in settings_of(plan, rows)}
+    shown = analysis.settings[:_MOST_SETTINGS]
+    first = shown[0] if shown else None
+    sources = [one for one in shown if one.target is None]
+    compared = len(analysis.compared) > 1 and any(tau is not None for row in analysis.taus for tau in row[1:])
+    context: dict[str, Any] = {
+        "title": plan.name,
+        "ranked": plan.ranked,
+        "analysis": analysis,
+        "status": _status(rows),
+        "facts": _facts(plan, rows, analysis),
+        "findings": _findings(analysis, rows),
+        "cards": [_card(one, analysis.confidence) for one in shown],
+        "left_out_settings": len(analysis.settings) - len(shown),
+        "agreement_map": agreement_map("Agreement of settings", analysis.compared, analysis.taus)
+        if compared
+        else None,
+        "agreement": tables.agreement_table(analysis) if analysis.agreements else None,
+        "bump": _bump(shown) if compared else None,
+        "costs": _costs(sources[0]) if sources else [],
+        "proxies": tables.proxy_table(analysis) if analysis.proxies else None,
+        "domains": [found for levels in _levels(shown) if (found := tables.domain_table(analysis, levels))],
+        "classes": [found for one in shown[:4] if (found := tables.class_table(settings[one.name], one))],
+        "curves": study_curves(settings[first.name], first, folder) if first is not None else [],
+        "most_curves": MOST_MODELS,
+        "first": first,
+        "trouble": tables.trouble_table(rows, plan),
+        "environment": tables.environment_table(rows),
+        "trials": tables.trials_table(rows, plan, folder),
+        "written_on": time.strftime("%Y-%m-%d %H:%M"),
+    }
+    return write_page("study", context, out or folder / PAGE)
+
+
+def _card(ranking: SettingRanking, confidence: float) -> RankingCard:
+    title = f"{metric_title(ranking.metric)} of {ranking.name}"
+    return RankingCard(
+        ranking=ranking,
+        said=_said(ranking, confidence),
+        chart=ranking_chart(title, ranking.models[:_MOST_DOTS]),
+        table=tables.ranking_table(ranking),
+        pairs=tables.pairs_table(ranking, confidence) if len(ranking.models) > 1 else None,
+    )
+
+
+def _said(ranking: SettingRanking, confidence: float) -> str:
+    """Return who is best, how surely, and who cannot be told apart."""
+    best = ranking.models[0]
+    title = metric_title(ranking.metric)
+    said = f"{best.model} has the best {title}, {percent(best.mean, 1)}."
+    if len(ranking.models) == 1:
+        return f"{best.model} is the only model with a score: {title} {percent(best.mean, 1)}."
+    if not ranking.chance:
+        return f"{said} How sure that is cannot be said."
+    possible = [one.model for one in ranking.models if one.may_be_best]
+    sure = percent(confidence)
+    if len(possible) == 1:
+        said += f" With {sure} confidence it stays the best with other {ranking.chance}."
+    else:
+        said += (
+            f" With {sure} confidence the best is one of {_listed(possible)}, whatever the {ranking.chance}."
+        )
+    alike = [group for group in ranking.groups if len(group) > 1]
+    if alike:
+        said += f" Not told apart: {'; '.join(_listed(group) for group in alike[:4])}{' …' if len(alike) > 4 else ''}."
+    else:
+        said += " All models are told apart."
+    return said
+
+
+def _findings(analysis: StudyAnalysis, rows: Sequence[Row]) -> list[Finding]:
+    found = [Finding("warning", note) for note in analysis.notes]
+    failed = sum(row["status"] == "failed" for row in rows)
+    if failed:
+        found.insert(
+            0, Finding("problem", f"{_count(failed, 'trial')} failed; the reasons are under Trials.")
+        )
+    for one in analysis.settings[:_MOST_SETTINGS]:
+        if one.missing:
+            names = _listed(one.missing)
+            found.append(
+                Finding("warning", f"{one.name} has no score of {names}: ranks there are among the others.")
+            )
+    reversed_ones = [
+        one
+        for one in analysis.agreements
+        if one.bounds is not None and one.bounds.upper < 1 and one.kendall.value is not None
+    ]
+    for agreed in reversed_ones[:_MOST_SETTINGS]:
+        found.append(
+            Finding(
+                "note",
+                f"{agreed.setting} surely ranks some models in another order than {agreed.against} "
+                f"(tau-b {agreed.kendall.value:.2f}).",
+            )
+        )
+    return found
+
+
+def _facts(plan: Plan, rows: Sequence[Row], analysis: StudyAnalysis) -> list[Fact]:
+    status = Counter(str(row["status"]) for row in rows)
+    done = [row for row in rows if row["status"] == "done"]
+    models = {row[f"axis.{plan.ranked}"] for row in rows if not row["prepares"]}
+    seeds = {row["axis.seed"] for row in rows if row.get("axis.seed")}
+    seconds = sum(float(row.get("cost/seconds") or 0) for row in rows)
+    found = [
+        Fact("Trials done", f"{len(done):,} of {len(rows) - status['left out']:,}"),
+        Fact("Models", f"{len(models):,}", f"levels of {plan.ranked}"),
+        Fact("Settings", f"{len(analysis.settings):,}", "targets counted"),
+        Fact("Seeds", f"{max(1, len(seeds))}"),
+        Fact("Time of all trials", duration(seconds)),
+    ]
+    for key, name, unit in (
+        ("cost/gpu_hours", "GPU hours", "h"),
+        ("cost/cpu_hours", "CPU hours", "h"),
+        ("cost/energy_kwh", "Energy", "kWh"),
+    ):
+        total = sum(float(row.get(key) or 0) for row in rows)
+        if total > 0:
+            found.append(Fact(name, f"{total:.3g} {unit}"))
+    for word in ("failed", "left out", "waiting"):
+        if status[word]:
+            found.append(Fact(f"Trials {word}", f"{status[word]:,}"))
+    return found
+
+
+def _status(rows: Sequence[Row]) -> tuple[str, str]:
+    still = sum(row["status"] == "waiting" for row in rows)
+    return ("open", f"{still} to go") if still else ("done", "complete")
+
+
+def _bump(shown: Sequence[SettingRanking]) -> Markup:
+    models = [one.model for one in shown[0].models[:_MOST_LINES]]
+    return bump_chart("Ranks across settings", shown, models)
+
+
+def _costs(ranking: SettingRanking) -> list[CostCard]:
+    title = metric_title(ranking.metric)
+    return [
+        CostCard(
+            front.title,
+            f"front: {_listed(front.models)}",
+            cost_chart(f"{title} against {front.title.lower()}", ranking.models, front),
+        )
+        for front in ranking.fronts
+        if _differs([one.costs[front.cost] or 0.0 for one in ranking.models])
+    ]
+
+
+def _differs(costs: Sequence[float]) -> bool:
+    """Return whether models differ in a cost by enough to be drawn."""
+    return max(costs) > 1.02 * min(costs)
+
+
+def _levels(shown: Sequence[SettingRanking]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for one in shown:
+        if dict(one.levels) not in found:
+            found.append(dict(one.levels))
+    return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = [*names[:8], *([f"{len(names) - 8} more"] if len(names) > 8 else [])]
+    return few[0] if len(few) == 1 else f"{', '.join(few[:-1])} and {few[-1]}"

@@ -1,0 +1,286 @@
+"""Turns the rankings of a study and its trials into tables of a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vfmseg.report.measures import MEASURES
+from vfmseg.report.numbers import compact, duration, millions, percent, points
+from vfmseg.studies.analysis import StudyAnalysis
+from vfmseg.studies.analysis_files import metric_title, rank_words, score_words
+from vfmseg.studies.analysis_ranking import SettingRanking
+from vfmseg.studies.analysis_settings import COSTS, Setting, mean_of
+from vfmseg.studies.folder import trial_folder
+from vfmseg.studies.plan_file import Plan
+from vfmseg.studies.statistics.agreement import Interval
+from vfmseg.studies.store import Row
+
+MOST_ROWS = 100
+"""Rows of a table on the page; ``trials.csv`` and ``ranking.json`` have all."""
+_VERSIONS = ("host", "device", "vfmseg", "commit", "torch", "timm", "precision", "accelerator")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry."""
+
+    text: str
+    shade: float | None = None
+    """How dark its ground is, 0..1; None leaves it plain."""
+    is_code: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first cell of each names it."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    """What was left out."""
+    is_words: bool = False
+    """Cells are words, so they are aligned to the left."""
+
+
+def ranking_table(ranking: SettingRanking) -> Table:
+    """Return the models of a setting, best first, with intervals, ranks and costs."""
+    title = metric_title(ranking.metric)
+    costs = [kind for kind in COSTS if any(kind.key in one.costs for one in ranking.models)]
+    of_costs = (f"{kind.title} ({kind.unit})" if kind.unit else kind.title for kind in costs)
+    header = ("Model", "Rank", "Possible ranks", title, "Interval", "Seeds", *of_costs)
+    rows = [
+        (
+            one.model,
+            str(one.rank),
+            rank_words(one),
+            score_words(one),
+            "–" if one.lower is None else f"{points(one.lower)} to {points(one.upper)}",
+            str(one.seeds),
+            *(_cost_words(kind.key, one.costs.get(kind.key)) for kind in costs),
+        )
+        for one in ranking.models
+    ]
+    return _table(f"Models of {ranking.name} by {title} in percent, ± deviation over seeds", header, rows)
+
+
+def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
+    """Return how far neighbours in rank are apart, and what would separate them."""
+    place = {one.model: number for number, one in enumerate(ranking.models)}
+    neighbours = [one for one in ranking.pairs if place[one.second] == place[one.first] + 1]
+    rows = [
+        (
+            f"{one.first} – {one.second}",
+            points(one.difference),
+            "–" if one.lower is None else f"{points(one.lower)} to {points(one.upper)}",
+            "–" if one.p is None else f"{one.p:.3f}" if one.p >= 0.001 else "< 0.001",
+            "yes" if one.is_separated else "no",
+            "–" if one.seeds is None else f"{one.seeds:,}",
+            "–" if one.images is None else f"{one.images:,}",
+        )
+        for one in neighbours
+    ]
+    header = ("Neighbours in rank", "Difference", "Interval", "p", "Told apart", "Seeds", "Images")
+    return _table(
+        f"Differences in points of {metric_title(ranking.metric)}; intervals hold together with {percent(confidence)} "
+        "confidence. Seeds (of each model) or images that would tell two apart in four of five repetitions, were the "
+        "difference seen the true one",
+        header,
+        rows,
+    )
+
+
+def agreement_table(analysis: StudyAnalysis) -> Table:
+    """Return how far each setting ranks the models as the reference does."""
+    rows = [
+        (
+            one.setting,
+            str(one.kendall.models),
+            _tau(one.kendall.value),
+            _interval(one.other_runs),
+            _interval(one.bounds),
+            _interval(one.kendall.other_models),
+            "–" if one.kendall.p is None else f"{one.kendall.p:.3f}",
+            _tau(one.weighted.value),
+        )
+        for one in analysis.agreements
+    ]
+    header = ("Setting", "Models", "tau-b", "Other runs", "Bounds", "Other models", "p", "Weighted tau")
+    return _table(f"Agreement with {analysis.reference}, in −1 to 1", header, rows)
+
+
+def proxy_table(analysis: StudyAnalysis) -> Table:
+    """Return how well cheap settings stand for dear ones."""
+    rows = [
+        (
+            one.setting,
+            one.against,
+            _tau(one.tau),
+            percent(one.cost_share),
+            one.choice,
+            points(one.regret),
+        )
+        for one in sorted(analysis.proxies, key=lambda one: (one.against, one.cost_share))
+    ]
+    header = (
+        "Cheap setting",
+        "In place of",
+        "tau-b",
+        "Share of its time",
+        "Puts first",
+        "Which loses (points)",
+    )
+    return _table("What cheaper settings say of dearer ones", header, rows)
+
+
+def domain_table(analysis: StudyAnalysis, levels: Mapping[str, str]) -> Table | None:
+    """Return models by the data they were scored on, of the setting with these levels; None without targets."""
+    columns = [one for one in analysis.settings if one.levels == levels]
+    if len(columns) < 2:
+        return None
+    of = [{score.model: score for score in one.models} for one in columns]
+    best = [max(score.mean for score in one.models) for one in columns]
+    models = list(dict.fromkeys(score.model for one in columns for score in one.models))
+    rows = [
+        (
+            Cell(model),
+            *(
+                Cell("–")
+                if model not in scores
+                else Cell(score_words(scores[model]), scores[model].mean / max(top, 1e-9))
+                for scores, top in zip(of, best, strict=True)
+            ),
+        )
+        for model in models
+    ]
+    names = tuple(one.target or "own validation" for one in columns)
+    title = metric_title(columns[0].metric)
+    return Table(
+        f"{title} in percent by domain; darker is nearer to the best of its column",
+        ("Model", *names),
+        *_cut(rows),
+    )
+
+
+def class_table(setting: Setting, ranking: SettingRanking) -> Table | None:
+    """Return classes by models, mean over seeds; None where runs name no classes."""
+    measure = next((one for one in MEASURES.values() if one.key == setting.metric), None)
+    if measure is None:
+        return None
+    prefix = setting.column.removesuffix(setting.metric) + measure.class_key + "/"
+    models = tuple(one.model for one in ranking.models[:_MOST_MODELS])
+    names = [
+        key.removeprefix(prefix) for key in next(iter(setting.runs.values()))[0] if key.startswith(prefix)
+    ]
+    if not names:
+        return None
+    rows = []
+    for name in names:
+        values = [mean_of(setting.runs[model], prefix + name) for model in models]
+        rows.append((Cell(name), *(Cell(points(value), value) for value in values)))
+    left_out = len(setting.models) - len(models)
+    title = f"{measure.class_title} in percent of {setting.name} by class, mean over seeds"
+    cut, note = _cut(rows)
+    return Table(title, ("Class", *models), cut, note + (f" {left_out} more models." if left_out else ""))
+
+
+def trouble_table(rows: Sequence[Row], plan: Plan) -> Table | None:
+    """Return trials that failed or were left out, with the reasons, equal ones together; None without any."""
+    of: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["status"] in ("failed", "left out"):
+            of.setdefault((str(row["status"]), str(row["reason"])), []).append(row)
+    if not of:
+        return None
+    found = [
+        (
+            f"{status} ({len(own)})",
+            reason,
+            "; ".join(label(row, plan) for row in own[:5]) + (" …" if len(own) > 5 else ""),
+        )
+        for (status, reason), own in sorted(of.items())
+    ]
+    return _table("Trials without a score, and why", ("What", "Why", "Which"), found, is_words=True)
+
+
+def environment_table(rows: Sequence[Row]) -> Table:
+    """Return the machines and versions that trials ran with, and how many trials each."""
+    found = []
+    for key in _VERSIONS:
+        counts = Counter(str(row[key]) for row in rows if row.get(key) not in (None, ""))
+        if counts:
+            words = [
+                f"{value} ({count})" if len(counts) > 1 else value for value, count in counts.most_common(8)
+            ]
+            found.append(
+                (key, ", ".join(words) + (f" and {len(counts) - 8} more" if len(counts) > 8 else ""))
+            )
+    return _table(
+        "Where the trials ran; numbers of trials in brackets", ("What", "Value"), found, is_words=True
+    )
+
+
+def trials_table(rows: Sequence[Row], plan: Plan, results: Path) -> Table:
+    """Return the first trials with their scores and the command that makes each again."""
+    found = []
+    for row in rows[:MOST_ROWS]:
+        score = next(
+            (row.get(key.replace("best/", "val/", 1)) for key in row if key.startswith("best/")), None
+        )
+        seconds = row.get("cost/seconds")
+        recipe = trial_folder(results, str(row["id"])) / "recipe.yaml"
+        command = f"vfmseg fit -c {shlex.quote(str(recipe))} --out runs/{row['id']}"
+        found.append(
+            (
+                Cell(label(row, plan)),
+                Cell(str(row["status"])),
+                Cell(points(score) if isinstance(score, float) else "–"),
+                Cell(duration(float(seconds)) if seconds else "–"),
+                Cell(command, is_code=True) if row["status"] in ("done", "failed") else Cell("–"),
+            )
+        )
+    left_out = len(rows) - len(found)
+    note = f"{left_out:,} more rows are in trials.csv, in the same form." if left_out > 0 else ""
+    header = ("Trial", "Status", "Score", "Time", "Command that makes it again")
+    return Table("Trials in the order of the study", header, tuple(found), note)
+
+
+def label(row: Row, plan: Plan) -> str:
+    """Return a trial's levels in a word each."""
+    if row["prepares"]:
+        return f"prepare {row['prepares']}"
+    return " ".join(f"{'seed ' if axis == 'seed' else ''}{row[f'axis.{axis}']}" for axis in plan.axes)
+
+
+_MOST_MODELS = 15
+"""Columns of the table of classes."""
+
+
+def _table(
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, is_words: bool = False
+) -> Table:
+    cut, note = _cut([tuple(Cell(text) for text in row) for row in rows])
+    return Table(caption, tuple(header), cut, note, is_words)
+
+
+def _cut(rows: Sequence[tuple[Cell, ...]]) -> tuple[tuple[tuple[Cell, ...], ...], str]:
+    left_out = len(rows) - MOST_ROWS
+    return tuple(rows[:MOST_ROWS]), f"{left_out:,} more rows are in ranking.json." if left_out > 0 else ""
+
+
+def _cost_words(key: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return millions(value) if key.startswith("parameters") else compact(value)
+
+
+def _tau(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
+
+
+def _interval(found: Interval | None) -> str:
+    return "–" if found is None else f"{_tau(found.lower)} to {_tau(found.upper)}"
