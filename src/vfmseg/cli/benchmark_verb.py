@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vfmseg.cli import benchmark_where
+
 if TYPE_CHECKING:
-    from vfmseg.studies.lanes import Lane
     from vfmseg.studies.runner import Tally
     from vfmseg.studies.study_file import Study
     from vfmseg.studies.trials import Trial
@@ -25,9 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="list the trials and what they would take; run nothing"
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="trials at once on this machine (default: 1)"
-    )
+    benchmark_where.add_options(parser)
     parser.add_argument("--retry", action="store_true", help="run trials again that failed before")
     parser.add_argument("--json", action="store_true", help="with --dry-run: print one JSON array")
     parser.usage = f"{parser.prog} STUDY [options] [--recipe.key value ...]"
@@ -40,12 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Plan, run what is missing, and say how it went."""
     from vfmseg.cli.recipe_options import parse
-    from vfmseg.errors import RecipeError
     from vfmseg.studies.study_file import read_study, with_overrides
     from vfmseg.studies.trials import plan
 
-    if options.jobs < 1:
-        raise RecipeError(f"--jobs is {options.jobs}; at least one trial must run at a time.")
+    benchmark_where.check(options)
     found, notes, _ = parse(words)
     study = with_overrides(read_study(options.study), found)
     for note in notes:
@@ -54,39 +50,40 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     if options.dry_run:
         print(_listing(study, trials))
         return 0
-    return _run(study, trials, options)
+    return _run(study, trials, options, words)
 
 
-def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace) -> int:
+def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.studies.clock import duration
+    from vfmseg.studies.plan_file import write_plan
     from vfmseg.studies.runner import open_results, run_trials
     from vfmseg.studies.store import write_table
 
     folder = Path(options.out) if options.out else Path("studies") / study.name
     open_results(study, folder)
-    tally = run_trials(study, trials, folder, _lanes(options.jobs), retry=options.retry, say=_say)
+    if options.trial is None:
+        write_plan(study, trials, folder)
+    if options.slurm:
+        print(benchmark_where.script(study, trials, folder, words, retry=options.retry))
+        return 0
+    wanted = benchmark_where.chosen(study, trials, folder, options.trial)
+    retry = options.retry or options.trial is not None
+    with benchmark_where.lanes(options, folder, _say) as lanes:
+        tally = run_trials(study, wanted, folder, lanes, retry=retry, say=_say)
+    if options.trial is not None:  # many of them at once, as tasks of Slurm: the table is the next run's
+        print(_summary(tally, duration(tally.seconds)))
+        return _code(tally)
     table = write_table(study, trials, folder)
     print(_summary(tally, duration(tally.seconds)))
     print(f"table: {table}")
+    from vfmseg.report.study import write_study_report  # statistics take a second to load
+
+    print(f"report: {write_study_report(folder)}")
+    return _code(tally)
+
+
+def _code(tally: Tally) -> int:
     return 1 if tally.failed or tally.waiting or tally.elsewhere else 0
-
-
-def _lanes(jobs: int) -> list[Lane]:
-    """Return as many lanes as trials run at once, which share cores and GPUs."""
-    from vfmseg.studies.lanes import ProcessLane
-
-    if jobs == 1:
-        return [ProcessLane({})]
-    import torch
-
-    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-    count = torch.cuda.device_count()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-    environments = [
-        {"OMP_NUM_THREADS": threads, **({"CUDA_VISIBLE_DEVICES": visible[i % count]} if count else {})}
-        for i in range(jobs)
-    ]
-    return [ProcessLane(environment) for environment in environments]
 
 
 def _listing(study: Study, trials: tuple[Trial, ...]) -> str:

@@ -63,7 +63,12 @@ class ProcessLane:
                 self._runs = False
         if self._closed:
             return Outcome("stopped", time.perf_counter() - started, "stopped")
-        return _lost(job, time.perf_counter() - started, self._retries + 1)
+        return lost(
+            job,
+            time.perf_counter() - started,
+            f"its process was killed {self._retries + 1} times, as the system does when memory runs out. Its log: "
+            f"{job.folder}/log.txt. Give it more memory, a smaller data.batch_size, or fewer --jobs.",
+        )
 
     def close(self) -> None:
         """End the process; a fit in its steps saves first."""
@@ -78,14 +83,10 @@ class ProcessLane:
         self._pool = None
 
 
-def _lost(job: Job, seconds: float, times: int) -> Outcome:
-    """Return, and write down, that a trial's process ended without a word, as the kernel ends it when memory is short."""
+def lost(job: Job, seconds: float, message: str) -> Outcome:
+    """Return, and write down, that a trial's process ended without a word."""
     from vfmseg.runs.folder import write_json
 
-    message = (
-        f"its process was killed {times} times, as the system does when memory runs out. Its log: {job.folder}/log.txt. "
-        "Give it more memory, a smaller data.batch_size, or fewer --jobs."
-    )
     write_json(
         Path(job.folder) / FAILURE, {"error": message, "type": "ProcessLost", "host": os.uname().nodename}
     )

@@ -59,10 +59,9 @@ def open_results(study: Study, folder: Path) -> None:
             f"(--out DIR), or give the study the name {known['name']!r} if it is the same with changes."
         )
     make_writable(folder)
-    write_json(
-        folder / STUDY,
-        {"name": study.name, "source": study.source, "axes": list(study.axes), "ranked": study.ranked},
-    )
+    about = {"name": study.name, "source": study.source, "axes": list(study.axes), "ranked": study.ranked}
+    if known != about:  # tasks of one array that begin at once leave it alone
+        write_json(folder / STUDY, about)
 
 
 def job_of(trial: Trial, study: Study, results: Path) -> Job:
@@ -85,6 +84,35 @@ def job_of(trial: Trial, study: Study, results: Path) -> Job:
     return Job(trial.id, str(trial_folder(results, trial.id).resolve()), tree, targets, described)
 
 
+def what_is_left(
+    study: Study, trials: Sequence[Trial], results: Path, *, retry: bool = False
+) -> tuple[Tally, list[Trial]]:
+    """Return what is done or failed already, and the trials still to run; those that are left out are neither.
+
+    Args:
+        study: for its targets.
+        trials: as planned.
+        results: folder made by :func:`open_results`.
+        retry: those that failed are still to run.
+    """
+    tally = Tally()
+    wanted: dict[tuple[str, bool], tuple[Trial, Job]] = {}
+    for trial in trials:
+        if trial.recipe is not None:
+            # Equal recipes run once, preparations before what needs them; a trial that is one is still to be scored.
+            job = job_of(trial, study, results)
+            wanted.setdefault((trial.id, bool(job.targets)), (trial, job))
+    todo: list[Trial] = []
+    for trial, job in wanted.values():
+        if is_done(Path(job.folder), job.targets):
+            tally.before.append(trial.id)
+        elif not retry and (Path(job.folder) / FAILURE).is_file():
+            tally.failed[trial.id] = "failed before; --retry runs it again"
+        else:
+            todo.append(trial)
+    return tally, todo
+
+
 def run_trials(
     study: Study,
     trials: Sequence[Trial],
@@ -104,22 +132,13 @@ def run_trials(
         retry: run those again that failed before.
         say: where a line for every trial goes.
     """
-    tally = Tally()
-    wanted = {trial.id: trial for trial in trials if trial.recipe is not None}  # equal recipes run once
-    todo: list[Trial] = []
-    for trial in wanted.values():
-        job = job_of(trial, study, results)
-        if is_done(Path(job.folder), job.targets):
-            tally.before.append(trial.id)
-        elif not retry and (Path(job.folder) / FAILURE).is_file():
-            tally.failed[trial.id] = "failed before; --retry runs it again"
-        else:
-            todo.append(trial)
+    tally, todo = what_is_left(study, trials, results, retry=retry)
+    total = len(tally.before) + len(tally.failed) + len(todo)
     if tally.before:
-        say(f"{len(tally.before)} of {len(wanted)} trials are done already")
+        say(f"{len(tally.before)} of {total} trials are done already")
     if tally.failed:
         say(f"{len(tally.failed)} trials failed before and are left: --retry runs them again")
-    clock = Clock(len(wanted), len(tally.before), len(todo), len(lanes), study, say)
+    clock = Clock(total, len(tally.before), len(todo), len(lanes), study, say)
     try:
         for stage in (
             [trial for trial in todo if trial.prepares is not None],
@@ -152,6 +171,12 @@ def _run_stage(
                 clock.begin()
             if trial.needs in tally.failed:
                 outcome = Outcome("failed", 0.0, f"its preparation {trial.needs} failed")
+            elif trial.needs in tally.elsewhere:
+                outcome = Outcome(
+                    "elsewhere", 0.0, f"{tally.elsewhere[trial.needs]}, its preparation {trial.needs}"
+                )
+            elif trial.needs in tally.waiting:
+                outcome = Outcome("stopped", 0.0, f"its preparation {trial.needs} is not done")
             else:
                 outcome = lane.run(job_of(trial, study, results))
             with guard:
