@@ -8,6 +8,7 @@ from vfmseg.models.summary import count_parameters
 from vfmseg.runs.recipe_id import recipe_id
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.tasks.catalog import build_task
+from vfmseg.types import LabelSpace
 
 if TYPE_CHECKING:
     from vfmseg.runs.validate import Prepared
@@ -39,5 +40,12 @@ def model_facts(prepared: Prepared) -> dict[str, Any]:
         "recipe_id": recipe_id(tree),
         "parameters_total": parameters.total,
         "parameters_trainable": parameters.trainable,
-        "classes": list((prepared.val if header is None else header).label_space.names),
+        "classes": list(_label_space(prepared).names),
     }
+
+
+def _label_space(prepared: Prepared) -> LabelSpace:
+    """Return the model's classes, which those of the data need not be."""
+    if prepared.header is not None:
+        return prepared.header.label_space
+    return prepared.val.label_space if prepared.match is None else prepared.match.model

@@ -23,5 +23,7 @@ def recipe_id(tree: Mapping[str, Any]) -> str:
     """
     kept = {key: value for key, value in tree.items() if key not in _LEFT_OUT}
     if isinstance(data := kept.get("data"), Mapping):
-        kept["data"] = {key: value for key, value in data.items() if key not in _LEFT_OUT_OF_DATA}
+        kept["data"] = own = {key: value for key, value in data.items() if key not in _LEFT_OUT_OF_DATA}
+        if own.get("sources"):
+            own["sources"] = [{key: one[key] for key in one if key != "path"} for one in own["sources"]]
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -32,6 +32,15 @@ def test_recipe_id__same_method_elsewhere(dotted, value):
     assert recipe_id(changed(dotted, value)) == recipe_id(TREE)
 
 
+def test_recipe_id__sources_are_told_by_what_they_are_and_not_by_where():
+    here, there, other = (
+        changed("data.sources", [{"name": name, "path": path}])
+        for name, path in (("gta5", "here"), ("gta5", "there"), ("synthia", "here"))
+    )
+    assert recipe_id(here) == recipe_id(there)
+    assert recipe_id(here) != recipe_id(other)
+
+
 @pytest.mark.parametrize(
     ("dotted", "value"), [("training.learning_rate", 2e-4), ("encoder.name", "x"), ("data.batch_size", 2)]
 )

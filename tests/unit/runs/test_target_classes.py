@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,10 @@ def data(tmp_path: Path) -> Path:
 def test_validate_targets__a_published_checkpoint_on_other_classes(file: Path, data: Path) -> None:
     target = Target("farm", {"name": "folder", "path": str(data)}, "val")
     loaded = read_recipe(recipe(name="cityscapes", path="none"))
-    (row,) = validate_targets(file, [target], loaded, say=lambda m: None).result["targets"].values()
+    found = validate_targets(file, [target], loaded, out=data.parent / "out", say=lambda m: None)
+    (row,) = found.result["targets"].values()
+    written = json.loads((data.parent / "out" / "targets.json").read_text())
+    assert written["model"]["classes"] == list(CITY.names)
     assert row["scored_classes"] == 2
     assert row["ignored_classes"] == "cow"
     assert row["val/ignored_share"] == pytest.approx(1 / 3)
