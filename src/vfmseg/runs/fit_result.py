@@ -12,7 +12,8 @@ from vfmseg.runs.machine import Machine
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.windows_recipe import view_row
 from vfmseg.training.callbacks.checkpoints import Checkpoints
-from vfmseg.training.callbacks.history import History, peak_memory_gib
+from vfmseg.training.callbacks.history import History
+from vfmseg.training.callbacks.memory import peak_memory_gib
 from vfmseg.training.module import SegmentationModule
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 
 from vfmseg.training.callbacks.boundary import StepCallback
+from vfmseg.training.callbacks.memory import forget_peak, peak_memory_gib
 from vfmseg.training.module import SegmentationModule
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,7 @@ class History(StepCallback):
         self._window_step = trainer.global_step
         if trainer.is_global_zero:
             self._write()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        forget_peak()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -169,14 +168,3 @@ def read_rows(path: Path) -> list[Row]:
             {key: (int(text) if key == "step" else float(text)) for key, text in row.items() if text}
             for row in csv.DictReader(file)
         ]
-
-
-def peak_memory_gib() -> float:
-    """Return the most memory the run has held: of the GPU where there is one, of the process else."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,4 +1,4 @@
-"""When a run ends before its last step: no more improvement, or a signal from outside."""
+"""When a run ends before its last step: no more improvement, a pause that was asked for, a signal from outside."""
 
 from __future__ import annotations
 
@@ -23,6 +23,39 @@ class StoppedBySignalError(VfmsegError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+class PausedError(VfmsegError):
+    """The run has come to where it was to pause, and has saved itself; ``step`` says where."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class Pause(StepCallback):
+    """Ends the run, to be resumed, with the first validation at or after an optimiser step, unless that is the last.
+
+    It must come after the callbacks that write down and save what a validation found.
+    """
+
+    def __init__(self, at: int, *, resume_with: str) -> None:
+        super().__init__()
+        self.at = at
+        self.resume_with = resume_with
+
+    def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
+        """Nothing to do between validations."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop here if it is time."""
+        step = trainer.global_step
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self.at <= step < trainer.max_steps:
+            raise PausedError(
+                f"Paused after the validation of step {step}, as asked; everything up to it is saved. Go on with: "
+                f"{self.resume_with}",
+                step,
+            )
 
 
 class EarlyStopping(StepCallback):
