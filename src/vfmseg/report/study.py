@@ -138,7 +138,8 @@ def _said(ranking: SettingRanking, confidence: float) -> str:
         )
     alike = [group for group in ranking.groups if len(group) > 1]
     if alike:
-        said += f" Not told apart: {'; '.join(_listed(group) for group in alike[:4])}{' …' if len(alike) > 4 else ''}."
+        more = f"; and {_count(len(alike) - 4, 'more group')}" if len(alike) > 4 else ""
+        said += f" Not told apart: {'; '.join(_listed(group) for group in alike[:4])}{more}."
     else:
         said += " All models are told apart."
     return said
@@ -211,21 +212,22 @@ def _bump(shown: Sequence[SettingRanking]) -> Markup:
 
 
 def _costs(ranking: SettingRanking) -> list[CostCard]:
+    """Return a chart of every cost in which models differ and that does not repeat another one, as hours do seconds."""
     title = metric_title(ranking.metric)
-    return [
-        CostCard(
-            front.title,
-            f"front: {_listed(front.models)}",
-            cost_chart(f"{title} against {front.title.lower()}", ranking.models, front),
-        )
-        for front in ranking.fronts
-        if _differs([one.costs[front.cost] or 0.0 for one in ranking.models])
-    ]
+    found, seen = [], list[list[float]]()
+    for front in ranking.fronts:
+        costs = [one.costs[front.cost] or 0.0 for one in ranking.models]
+        if max(costs) < 1.02 * min(costs) or any(_is_proportional(costs, other) for other in seen):
+            continue
+        seen.append(costs)
+        drawn = cost_chart(f"{title} against {front.title.lower()}", ranking.models, front)
+        found.append(CostCard(front.title, f"front: {_listed(front.models)}", drawn))
+    return found
 
 
-def _differs(costs: Sequence[float]) -> bool:
-    """Return whether models differ in a cost by enough to be drawn."""
-    return max(costs) > 1.02 * min(costs)
+def _is_proportional(costs: Sequence[float], others: Sequence[float]) -> bool:
+    ratios = [cost / other for cost, other in zip(costs, others, strict=True) if other]
+    return len(ratios) == len(costs) and max(ratios) < 1.01 * min(ratios)
 
 
 def _levels(shown: Sequence[SettingRanking]) -> list[dict[str, str]]:

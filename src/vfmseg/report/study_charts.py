@@ -70,7 +70,7 @@ def bump_chart(title: str, settings: Sequence[SettingRanking], models: Sequence[
     names = min(148.0, 18 + 6.6 * max(min(len(model), _LONG) for model in models))
     step = 64.0
     width = 2 * names + step * (len(settings) - 1)
-    labels = 14 + 5.6 * max(min(len(one.name), _LONG) for one in settings)
+    labels = 16 + 6.6 * max(min(len(one.name), _LONG) for one in settings)
     ranks = [{score.model: score.rank for score in one.models} for one in settings]
     places = max(rank for of in ranks for model, rank in of.items() if model in models)
     floor = 12.0 + _LINE * places
@@ -158,7 +158,7 @@ def agreement_map(title: str, names: Sequence[str], taus: Sequence[Sequence[floa
         taus: (S, S) tau-b in -1..1; None where there is none.
     """
     cell = 38 if len(names) <= _NUMBERED else 16
-    margin = 14 + 6.2 * max(min(len(name), _LONG) for name in names)
+    margin = 14 + 6.9 * max(min(len(name), _LONG) for name in names)
     parts, said = [Markup()], []
     for place, name in enumerate(names):
         middle = margin + (place + 0.5) * cell + 4

@@ -77,7 +77,7 @@ def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
             f"{one.first} – {one.second}",
             points(one.difference),
             "–" if one.lower is None else f"{points(one.lower)} to {points(one.upper)}",
-            "–" if one.p is None else f"{one.p:.3f}" if one.p >= 0.001 else "< 0.001",
+            _p(one.p),
             "yes" if one.is_separated else "no",
             "–" if one.seeds is None else f"{one.seeds:,}",
             "–" if one.images is None else f"{one.images:,}",
@@ -104,7 +104,7 @@ def agreement_table(analysis: StudyAnalysis) -> Table:
             _interval(one.other_runs),
             _interval(one.bounds),
             _interval(one.kendall.other_models),
-            "–" if one.kendall.p is None else f"{one.kendall.p:.3f}",
+            _p(one.kendall.p),
             _tau(one.weighted.value),
         )
         for one in analysis.agreements
@@ -276,6 +276,12 @@ def _cost_words(key: str, value: float | None) -> str:
     if value is None:
         return "–"
     return millions(value) if key.startswith("parameters") else compact(value)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _tau(value: float | None) -> str:

@@ -30,8 +30,10 @@ from vfmseg.studies.store import Row
 MOST_COMPARED = 40
 """Settings up to which every one is compared with every other one."""
 _TIME = "cost/seconds"
-_MOST_DRAWS, _MOST_NUMBERS = 20_000, 200_000_000
-"""Draws of errors of a setting, and numbers drawn in all: a few seconds."""
+_MOST_DRAWS, _FEWEST_DRAWS = 20_000, 1_000
+"""Of the errors of a setting."""
+_MANY_NUMBERS, _MOST_NUMBERS = 60_000_000, 200_000_000
+"""Numbers drawn in all: few seconds, and so many that confidence sets of all settings are left out."""
 _MOST_READ = 500
 """Runs whose counts of images are read."""
 _SIZED = 3
@@ -132,14 +134,13 @@ def _rank_all(settings: Sequence[Setting], results: Path, confidence: float) -> 
         runs = sum(map(len, setting.runs.values()))
         reads = read + runs <= _MOST_READ
         read += runs if reads else 0
-        draws = min(_MOST_DRAWS, _MOST_NUMBERS // max(size, 1))
-        if setting.is_reference:
-            draws = max(1_000, draws)
+        fits = setting.is_reference or size * _FEWEST_DRAWS <= _MOST_NUMBERS
+        draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _MANY_NUMBERS // max(size, 1)))
         ranked = rank_setting(
             setting,
             results,
             confidence=confidence,
-            draws=draws,
+            draws=draws if fits else 0,
             reads_images=reads,
             says_sizes=place < _SIZED and len(setting.models) <= 50,
         )
@@ -202,7 +203,7 @@ def _agreements(
     others = [one for one in ranked[:MOST_COMPARED] if one is not reference]
     for one in others:
         models, x, y = _common(one, reference)
-        draws = int(np.clip(_MOST_NUMBERS / 4 / (len(others) * max(1, len(models)) ** 2), 200, 4_000))
+        draws = int(np.clip(_MANY_NUMBERS / 4 / (len(others) * max(1, len(models)) ** 2), 200, 4_000))
         kendall, weighted = (
             agreement(x, y, coefficient=kind, confidence=confidence, draws=draws)
             for kind in ("kendall", "weighted")

@@ -125,7 +125,7 @@ def rank_setting(
         setting: At least one model.
         results: Folder of results, for the counts of images.
         confidence: Of all rank sets together, in 0..1.
-        draws: Of errors; below 1,000 no sets are made.
+        draws: Of errors; 0 makes no confidence sets.
         reads_images: Resample images, too, where runs hold their counts.
         says_sizes: Say how many seeds or images would separate neighbours.
     """
@@ -187,7 +187,7 @@ def _noise(
     if len(table.models) < 2:
         notes.append("A single model has a score here, so there is nothing to rank it against.")
         return None, None
-    if len(table.models) > _MOST_RANKED or draws < 1_000:
+    if len(table.models) > _MOST_RANKED or not draws:
         notes.append(
             f"{len(table.models)} models in so many settings are ranked by their means alone: confidence sets of all of "
             "them would take too long."

@@ -1,0 +1,105 @@
+"""The page of a study: what stands on it, that it needs nothing else, and what it says of studies that say little."""
+
+from pathlib import Path
+
+import pytest
+
+from support.pages import LOADING, Page
+from support.studies import write_results
+from vfmseg.cli.program import main
+from vfmseg.report.study import write_study_report
+
+MODELS = ["dino", "<b>mae & co</b>", "sam", "clip", "eva", "a model with a name that is far too long"]
+SCORES = {
+    name: {
+        model: [0.6 - 0.02 * (place * shift % 7), 0.61 - 0.02 * (place * shift % 7)]
+        for place, model in enumerate(MODELS)
+    }
+    for name, shift in (("default", 1), ("frozen", 2), ("patch 8", 3))
+}
+SECONDS = {"default": 100.0, "default dino": 400.0, "frozen": 20.0, "patch 8": 900.0}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return write_results(
+        tmp_path / "my study",
+        SCORES,
+        seconds=SECONDS,
+        failed="CUDA out of <memory>",
+        skipped="no such window",
+    )
+
+
+def page_of(folder: Path) -> Page:
+    return Page(write_study_report(folder).read_text(encoding="utf-8"))
+
+
+def test_page__needs_nothing_else_and_is_accessible(results: Path) -> None:
+    html = write_study_report(results).read_text(encoding="utf-8")
+    page = Page(html)
+    for tag, attributes in page.elements:
+        for name in LOADING & set(attributes):
+            assert attributes[name].startswith(("data:", "#")), tag
+    assert not page.all("script")
+    assert "http://" not in html
+    assert "https://" not in html
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all(link["href"].removeprefix("#") in ids for link in page.all("a"))
+    assert len(page.all("svg")) >= 3 + 2 + 1 + 2
+    assert all(set(drawing["aria-labelledby"].split()) <= set(ids) for drawing in page.all("svg"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all("scope" in header for header in page.all("th"))
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_page__tells_the_study(results: Path) -> None:
+    text = page_of(results).text
+    for words in (
+        "dino has the best mIoU, 60.5 %.",
+        "Do settings agree?",
+        "What would a cheaper setting have said?",
+        "Agreement of every two settings",
+        "Ranks across settings",
+        "1 trial failed; the reasons are under Trials.",
+        "CUDA out of <memory>",
+        "no such window",
+        "36 of 37",
+        f"vfmseg fit -c '{results}/trials/000000000000/recipe.yaml' --out runs/000000000000",
+        "default and frozen:",
+        "a model with a name that is far too long",
+        "sky",
+    ):
+        assert words in text
+    assert "<b>mae & co</b>" in text  # as words, not as markup
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({}, "No trial is finished, so there is nothing to rank yet."),
+        ({"default": {"dino": [0.5, 0.6]}}, "dino is the only model with a score: mIoU 55.0 %."),
+        ({"default": {"dino": [0.5], "mae": [0.4]}}, "How sure that is cannot be said."),
+    ],
+)
+def test_page__of_a_study_that_says_little(
+    scores: dict[str, dict[str, list[float]]], said: str, tmp_path: Path
+) -> None:
+    assert said in page_of(write_results(tmp_path / "out", scores)).text
+
+
+def test_page__of_many_trials_shows_the_first_and_says_where_the_rest_is(tmp_path: Path) -> None:
+    models = {f"model {number}": [0.5 + number / 1000, 0.51] for number in range(60)}
+    text = page_of(write_results(tmp_path / "out", {"default": models})).text
+    assert "20 more rows are in trials.csv" in text
+
+
+def test_report__takes_the_folder(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(results)]) == 0
+    assert capsys.readouterr().out.strip() == str(results / "report.html")
+    assert main(["report", str(results), str(tmp_path)]) == 2
+    assert "holds a study, which has a page of its own" in capsys.readouterr().err
+    (results / "plan.json").write_text("[")
+    assert main(["report", str(results)]) == 2
+    assert "plan.json is damaged" in capsys.readouterr().err
