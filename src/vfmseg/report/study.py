@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vfmseg.report import study_tables as tables
+from vfmseg.report import study_trials
 from vfmseg.report.facts import Fact
 from vfmseg.report.numbers import duration, percent
 from vfmseg.report.pages import write_page
@@ -100,9 +101,9 @@ def write_study_report(results: str | Path, *, out: Path | None = None) -> Path:
         "curves": study_curves(settings[first.name], first, folder) if first is not None else [],
         "most_curves": MOST_MODELS,
         "first": first,
-        "trouble": tables.trouble_table(rows, plan),
-        "environment": tables.environment_table(rows),
-        "trials": tables.trials_table(rows, plan, folder),
+        "trouble": study_trials.trouble_table(rows, plan),
+        "environment": study_trials.environment_table(rows),
+        "trials": study_trials.trials_table(rows, plan, folder),
         "written_on": time.strftime("%Y-%m-%d %H:%M"),
     }
     return write_page("study", context, out or folder / PAGE)
@@ -168,7 +169,7 @@ def _findings(analysis: StudyAnalysis, rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 "note",
                 f"{agreed.setting} surely ranks some models in another order than {agreed.against} "
-                f"(tau-b {agreed.kendall.value:.2f}).",
+                f"(tau-b {tables.tau_words(agreed.kendall.value)}).",
             )
         )
     return found
@@ -195,6 +196,8 @@ def _facts(plan: Plan, rows: Sequence[Row], analysis: StudyAnalysis) -> list[Fac
         total = sum(float(row.get(key) or 0) for row in rows)
         if total > 0:
             found.append(Fact(name, f"{total:.3g} {unit}"))
+    if stopped := sum(map(study_trials.is_stopped, rows)):
+        found.append(Fact("Trials stopped by the race", f"{stopped:,}"))
     for word in ("failed", "left out", "waiting"):
         if status[word]:
             found.append(Fact(f"Trials {word}", f"{status[word]:,}"))

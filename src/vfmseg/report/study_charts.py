@@ -10,6 +10,7 @@ from markupsafe import Markup
 from vfmseg.report import svg
 from vfmseg.report.charts import nice_ticks
 from vfmseg.report.numbers import compact, percent
+from vfmseg.report.study_tables import tau_words
 from vfmseg.studies.analysis_files import rank_words
 from vfmseg.studies.analysis_ranking import Front, ModelScore, SettingRanking
 
@@ -174,7 +175,7 @@ def agreement_map(title: str, names: Sequence[str], taus: Sequence[Sequence[floa
                 parts.append(svg.square("hit" if tau >= 0 else "miss", x, y, cell, abs(tau) ** 0.8, words))
             if len(names) <= _NUMBERED:
                 kind = "number strong" if tau is not None and abs(tau) > 0.8 else "number"
-                shown = "–" if tau is None else f"{tau:.2f}"
+                shown = tau_words(tau)
                 parts.append(svg.text(kind, shown, x + cell / 2, y + cell / 2 + 4, "middle"))
     side = margin + cell * len(names) + 4
     shown_words = said if len(said) <= 200 else [*said[:200], f"and {len(said) - 200} more"]

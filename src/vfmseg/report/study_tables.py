@@ -1,27 +1,22 @@
-"""Turns the rankings of a study and its trials into tables of a page."""
+"""Turns the rankings of a study into tables of a page."""
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vfmseg.report.measures import MEASURES
-from vfmseg.report.numbers import compact, duration, millions, percent, points
+from vfmseg.report.numbers import compact, millions, percent, points
 from vfmseg.studies.analysis import StudyAnalysis
 from vfmseg.studies.analysis_files import metric_title, rank_words, score_words
 from vfmseg.studies.analysis_ranking import SettingRanking
 from vfmseg.studies.analysis_settings import COSTS, Setting, mean_of
-from vfmseg.studies.folder import trial_folder
-from vfmseg.studies.plan_file import Plan
 from vfmseg.studies.statistics.agreement import Interval
-from vfmseg.studies.store import Row
 
 MOST_ROWS = 100
 """Rows of a table on the page; ``trials.csv`` and ``ranking.json`` have all."""
-_VERSIONS = ("host", "device", "vfmseg", "commit", "torch", "timm", "precision", "accelerator")
+_MOST_MODELS = 15
+"""Columns of the table of classes."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def ranking_table(ranking: SettingRanking) -> Table:
         )
         for one in ranking.models
     ]
-    return _table(f"Models of {ranking.name} by {title} in percent, ± deviation over seeds", header, rows)
+    return table_of(f"Models of {ranking.name} by {title} in percent, ± deviation over seeds", header, rows)
 
 
 def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
@@ -85,13 +80,17 @@ def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
         for one in neighbours
     ]
     header = ("Neighbours in rank", "Difference", "Interval", "p", "Told apart", "Seeds", "Images")
-    return _table(
+    caption = (
         f"Differences in points of {metric_title(ranking.metric)}; intervals hold together with {percent(confidence)} "
-        "confidence. Seeds (of each model) or images that would tell two apart in four of five repetitions, were the "
-        "difference seen the true one",
-        header,
-        rows,
+        "confidence"
     )
+    if all(one.seeds is None and one.images is None for one in neighbours):
+        return table_of(caption, header[:-2], [row[:-2] for row in rows])
+    caption += (
+        ". Seeds (of each model) or images that would tell two apart in four of five repetitions, were the difference "
+        "seen the true one"
+    )
+    return table_of(caption, header, rows)
 
 
 def agreement_table(analysis: StudyAnalysis) -> Table:
@@ -100,17 +99,17 @@ def agreement_table(analysis: StudyAnalysis) -> Table:
         (
             one.setting,
             str(one.kendall.models),
-            _tau(one.kendall.value),
+            tau_words(one.kendall.value),
             _interval(one.other_runs),
             _interval(one.bounds),
             _interval(one.kendall.other_models),
             _p(one.kendall.p),
-            _tau(one.weighted.value),
+            tau_words(one.weighted.value),
         )
         for one in analysis.agreements
     ]
     header = ("Setting", "Models", "tau-b", "Other runs", "Bounds", "Other models", "p", "Weighted tau")
-    return _table(f"Agreement with {analysis.reference}, in −1 to 1", header, rows)
+    return table_of(f"Agreement with {analysis.reference}, in −1 to 1", header, rows)
 
 
 def proxy_table(analysis: StudyAnalysis) -> Table:
@@ -119,7 +118,7 @@ def proxy_table(analysis: StudyAnalysis) -> Table:
         (
             one.setting,
             one.against,
-            _tau(one.tau),
+            tau_words(one.tau),
             percent(one.cost_share),
             one.choice,
             points(one.regret),
@@ -134,7 +133,7 @@ def proxy_table(analysis: StudyAnalysis) -> Table:
         "Puts first",
         "Which loses (points)",
     )
-    return _table("What cheaper settings say of dearer ones", header, rows)
+    return table_of("What cheaper settings say of dearer ones", header, rows)
 
 
 def domain_table(analysis: StudyAnalysis, levels: Mapping[str, str]) -> Table | None:
@@ -188,81 +187,10 @@ def class_table(setting: Setting, ranking: SettingRanking) -> Table | None:
     return Table(title, ("Class", *models), cut, note + (f" {left_out} more models." if left_out else ""))
 
 
-def trouble_table(rows: Sequence[Row], plan: Plan) -> Table | None:
-    """Return trials that failed or were left out, with the reasons, equal ones together; None without any."""
-    of: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["status"] in ("failed", "left out"):
-            of.setdefault((str(row["status"]), str(row["reason"])), []).append(row)
-    if not of:
-        return None
-    found = [
-        (
-            f"{status} ({len(own)})",
-            reason,
-            "; ".join(label(row, plan) for row in own[:5]) + (" …" if len(own) > 5 else ""),
-        )
-        for (status, reason), own in sorted(of.items())
-    ]
-    return _table("Trials without a score, and why", ("What", "Why", "Which"), found, is_words=True)
-
-
-def environment_table(rows: Sequence[Row]) -> Table:
-    """Return the machines and versions that trials ran with, and how many trials each."""
-    found = []
-    for key in _VERSIONS:
-        counts = Counter(str(row[key]) for row in rows if row.get(key) not in (None, ""))
-        if counts:
-            words = [
-                f"{value} ({count})" if len(counts) > 1 else value for value, count in counts.most_common(8)
-            ]
-            found.append(
-                (key, ", ".join(words) + (f" and {len(counts) - 8} more" if len(counts) > 8 else ""))
-            )
-    return _table(
-        "Where the trials ran; numbers of trials in brackets", ("What", "Value"), found, is_words=True
-    )
-
-
-def trials_table(rows: Sequence[Row], plan: Plan, results: Path) -> Table:
-    """Return the first trials with their scores and the command that makes each again."""
-    found = []
-    for row in rows[:MOST_ROWS]:
-        score = next(
-            (row.get(key.replace("best/", "val/", 1)) for key in row if key.startswith("best/")), None
-        )
-        seconds = row.get("cost/seconds")
-        recipe = trial_folder(results, str(row["id"])) / "recipe.yaml"
-        command = f"vfmseg fit -c {shlex.quote(str(recipe))} --out runs/{row['id']}"
-        found.append(
-            (
-                Cell(label(row, plan)),
-                Cell(str(row["status"])),
-                Cell(points(score) if isinstance(score, float) else "–"),
-                Cell(duration(float(seconds)) if seconds else "–"),
-                Cell(command, is_code=True) if row["status"] in ("done", "failed") else Cell("–"),
-            )
-        )
-    left_out = len(rows) - len(found)
-    note = f"{left_out:,} more rows are in trials.csv, in the same form." if left_out > 0 else ""
-    header = ("Trial", "Status", "Score", "Time", "Command that makes it again")
-    return Table("Trials in the order of the study", header, tuple(found), note)
-
-
-def label(row: Row, plan: Plan) -> str:
-    """Return a trial's levels in a word each."""
-    if row["prepares"]:
-        return f"prepare {row['prepares']}"
-    return " ".join(f"{'seed ' if axis == 'seed' else ''}{row[f'axis.{axis}']}" for axis in plan.axes)
-
-
-_MOST_MODELS = 15
-"""Columns of the table of classes."""
-
-
-def _table(
+def table_of(
     caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, is_words: bool = False
 ) -> Table:
+    """Return a table of words, cut to what a page shows."""
     cut, note = _cut([tuple(Cell(text) for text in row) for row in rows])
     return Table(caption, tuple(header), cut, note, is_words)
 
@@ -284,9 +212,10 @@ def _p(value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _tau(value: float | None) -> str:
+def tau_words(value: float | None) -> str:
+    """Return a coefficient with two digits and a proper minus; a dash where there is none."""
     return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _interval(found: Interval | None) -> str:
-    return "–" if found is None else f"{_tau(found.lower)} to {_tau(found.upper)}"
+    return "–" if found is None else f"{tau_words(found.lower)} to {tau_words(found.upper)}"

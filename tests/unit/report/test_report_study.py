@@ -8,6 +8,8 @@ from support.pages import LOADING, Page
 from support.studies import write_results
 from vfmseg.cli.program import main
 from vfmseg.report.study import write_study_report
+from vfmseg.report.study_trials import trouble_table
+from vfmseg.studies.plan_file import read_plan
 
 MODELS = ["dino", "<b>mae & co</b>", "sam", "clip", "eva", "a model with a name that is far too long"]
 SCORES = {
@@ -103,3 +105,15 @@ def test_report__takes_the_folder(results: Path, tmp_path: Path, capsys: pytest.
     (results / "plan.json").write_text("[")
     assert main(["report", str(results)]) == 2
     assert "plan.json is damaged" in capsys.readouterr().err
+
+
+def test_trials_stopped_by_a_race__are_told(results: Path) -> None:
+    plan = read_plan(results)
+    row = {"prepares": "", "axis.model": "dino", "axis.setting": "default", "axis.seed": "0"}
+    table = trouble_table([{**row, "status": "stopped at 30", "reason": "surely not the best"}], plan)
+    assert table is not None
+    assert [cell.text for cell in table.rows[0]] == [
+        "stopped at 30 (1)",
+        "surely not the best",
+        "dino default seed 0",
+    ]
