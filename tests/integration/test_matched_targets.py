@@ -124,6 +124,15 @@ def test_validate__classes_that_cannot_be_matched_are_one_error(
     assert message in capsys.readouterr().err
 
 
+def test_validate__a_target_without_anything_labelled_is_named(
+    run: Path, names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_target(tmp_path / "data", names, [255] * len(names))
+    words = ["--target", "own={split: val}", "--target", f"void={{name: folder, path: {data}}}"]
+    assert main(["validate", str(run), *words]) == 2
+    assert "vfmseg: --target void: No labelled pixel was counted" in capsys.readouterr().err
+
+
 def test_validate__classes_of_panoptic_targets_are_not_mapped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
-from vfmseg.errors import RecipeError
+from vfmseg.errors import LabelError, RecipeError
 from vfmseg.metrics.bravo import indices_of_targets
 from vfmseg.metrics.reliability import Reliability
 from vfmseg.metrics.scores import ScoreTable
@@ -155,6 +155,7 @@ def validate_targets(
         RecipeError: two targets of one name, or keys that data does not have.
         CheckpointError: a target of panoptic or instance data has other classes than the checkpoint.
         DataError: classes that cannot be matched by name, or none in common.
+        LabelError: labels of a target that cannot be scored; names it.
         VfmsegError: whatever else is wrong.
     """
     names = [target.name for target in targets]
@@ -220,7 +221,10 @@ def validate_targets(
             for line in said_of_view(chosen.windows, chosen.data):
                 say(f"{target.name}: validate: {line}")
         prepared = dataclasses.replace(prepared, reliability=asked.get(target.name))
-        done = score(prepared, out=folder, say=functools.partial(_say_of, say, target.name))
+        try:
+            done = score(prepared, out=folder, say=functools.partial(_say_of, say, target.name))
+        except LabelError as error:
+            raise LabelError(f"--target {target.name}: {error}") from None
         if done.reliability is not None:
             found[target.name] = done.reliability
         rows[target.name], tables[target.name] = done.result, done.scores.table()
