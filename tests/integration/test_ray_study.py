@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import yaml
 from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.slow
 COSTS = {"seconds", "images_per_s", "peak_memory_gib"}
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 ENVIRONMENT = {**os.environ, **RAY, "OMP_NUM_THREADS": "1"}
-STEPS = 100
+STEPS, NUM_TRIALS = 100, 5
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +57,21 @@ def whole(study: Path) -> Path:
     return out
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give a cluster of two nodes with a core each."""
-    for name, value in RAY.items():
-        monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    yield cluster
-    cluster.shutdown()
+NODES = """
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+other = cluster.add_node(num_cpus=1)
+print(cluster.address, other.all_processes["raylet"][0].process.pid, flush=True)
+input()
+cluster.remove_node(other, allow_graceful=False)
+cluster.add_node(num_cpus=1)
+print("replaced", flush=True)
+input()
+cluster.shutdown()
+"""
+"""A cluster of two nodes with a core each, the second of which is killed and replaced after a line of input."""
+SAID: dict[int, Path] = {}
+"""Process id of a driver -> where its output goes."""
 
 
 def command(study: Path, out: Path, *words: str) -> list[str]:
@@ -75,13 +79,19 @@ def command(study: Path, out: Path, *words: str) -> list[str]:
 
 
 def start(study: Path, out: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(study, out, *words),
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    path = out.with_name(f"said-{time.monotonic_ns()}.txt")
+    with open(path, "w") as said:
+        driver = subprocess.Popen(
+            command(study, out, *words), env=ENVIRONMENT, stdout=said, stderr=subprocess.STDOUT, text=True
+        )
+    SAID[driver.pid] = path
+    return driver
+
+
+def end(driver: subprocess.Popen[str]) -> str:
+    """Wait for a driver; return what it said."""
+    driver.wait(timeout=240)
+    return SAID[driver.pid].read_text()
 
 
 def wait_for(
@@ -90,29 +100,36 @@ def wait_for(
     deadline = time.monotonic() + seconds
     while not (result := found()):
         assert time.monotonic() < deadline
-        assert driver is None or driver.poll() is None, driver.communicate()[0]
+        assert driver is None or driver.poll() is None, end(driver)
         time.sleep(0.02)
     return result
 
 
-def under_way(out: Path, *, parents: set[int] | None = None) -> list[Path]:
-    """Return the trials that have a checkpoint and no result, of workers of these processes."""
-    found = []
-    for file in sorted(out.glob("trials/*/checkpoints/last")):
-        trial = file.parents[1]
-        if (trial / "result.json").exists():
-            continue
-        worker = int((trial / "lock").read_text().split()[1])
-        if parents is None or parent_of(worker) in parents:
-            found.append(trial)
-    return found
+def under_way(out: Path, *, parent: int | None = None) -> list[Path]:
+    """Return the trials that have a checkpoint and no result, of workers of this process."""
+    trials = [file.parents[1] for file in sorted(out.glob("trials/*/checkpoints/last"))]
+    return [
+        trial
+        for trial in trials
+        if not (trial / "result.json").exists() and (parent is None or parent_of(worker_of(trial)) == parent)
+    ]
+
+
+def prepares(trial: Path) -> bool:
+    return json.loads((trial / "trial.json").read_text())["prepares"] is not None
+
+
+def worker_of(trial: Path) -> int:
+    return int((trial / "lock").read_text().split()[1])
 
 
 def parent_of(process: int) -> int:
+    """Return the id of the process that started this one; -1 when it has ended."""
     try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
     except FileNotFoundError:
         return -1
+    return -1 if state == "Z" else int(parent)
 
 
 def results(out: Path) -> dict[str, dict[str, Any]]:
@@ -124,7 +141,7 @@ def results(out: Path) -> dict[str, dict[str, Any]]:
 
 def assert_same(out: Path, whole: Path) -> None:
     assert results(out) == results(whole)
-    assert len(results(out)) == 5
+    assert len(results(out)) == NUM_TRIALS
     for name in results(out):
         last = Path("trials") / name / "checkpoints" / "last"
         expected = read_tensors(whole / last)
@@ -134,37 +151,44 @@ def assert_same(out: Path, whole: Path) -> None:
 
 
 def test_ray__a_lost_node_and_a_killed_driver_change_nothing(
-    study: Path, whole: Path, cluster: Any, tmp_path: Path
+    study: Path, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    driver = start(study, out, "--ray", cluster.address)
-    victim = cluster.worker_nodes.copy().pop()
-    raylets = {one.process.pid for one in victim.all_processes["raylet"]}
-    trial = wait_for(lambda: under_way(out, parents=raylets), driver)[0]
-    cluster.remove_node(victim, allow_graceful=False)
-    cluster.add_node(num_cpus=1)
-    wait_for(lambda: "resume" in (trial / "log.txt").read_text(), driver)
-    begun = wait_for(lambda: under_way(out), driver)
-    workers = [int((one / "lock").read_text().split()[1]) for one in begun]
-    driver.kill()
-    driver.wait()
-    for worker in workers:  # they must not go on by themselves
-        wait_for(lambda worker=worker: parent_of(worker) == -1)
-    assert len(results(out)) < 5
-    again = start(study, out, "--ray", cluster.address)
-    said = again.communicate()[0]
-    assert again.returncode == 0, said
-    assert "Ray: 2 trials at once on 2 nodes" in said
-    assert "raylet" not in said
-    assert_same(out, whole)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", NODES], env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True
+    ) as nodes:
+        assert nodes.stdin is not None
+        assert nodes.stdout is not None
+        address, raylet = nodes.stdout.readline().split()
+        driver = start(study, out, "--ray", address)
+        trial = wait_for(lambda: under_way(out, parent=int(raylet)), driver)[0]
+        print(file=nodes.stdin, flush=True)
+        assert nodes.stdout.readline() == "replaced\n"
+        wait_for(lambda: "resume: going on" in (trial / "log.txt").read_text(), driver)
+        begun = wait_for(lambda: under_way(out), driver)
+        workers = [worker_of(one) for one in begun]
+        driver.kill()
+        driver.wait()
+        for worker in workers:  # they must not go on by themselves
+            wait_for(lambda worker=worker: parent_of(worker) == -1)
+        assert len(results(out)) < NUM_TRIALS
+        again = start(study, out, "--ray", address)
+        said = end(again)
+        assert again.returncode == 0, said
+        assert "Ray: 2 trials at once on 2 nodes" in said
+        assert "(raylet)" not in said
+        assert_same(out, whole)
+        print(file=nodes.stdin, flush=True)
 
 
 def test_ray__two_drivers_share_the_trials_of_a_folder(study: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     drivers = [start(study, out, *words) for words in (("--ray",), ())]
-    said = [driver.communicate()[0] for driver in drivers]
+    said = [end(driver) for driver in drivers]
     rest = start(study, out)
-    assert rest.wait(timeout=240) == 0, rest.communicate()[0]
+    words = end(rest)
+    assert rest.returncode == 0, words
     assert_same(out, whole)
     for trial in results(out):
         attempts = json.loads((out / "trials" / trial / "cost.json").read_text())["attempts"]
@@ -174,12 +198,13 @@ def test_ray__two_drivers_share_the_trials_of_a_folder(study: Path, whole: Path,
 def test_ray__a_stop_saves_what_runs(study: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     driver = start(study, out, "--ray")
-    begun = wait_for(lambda: [one for one in under_way(out) if (one / "metrics.csv").exists()], driver)
+    wait_for(lambda: [one for one in under_way(out) if not prepares(one)], driver)
     driver.send_signal(signal.SIGTERM)
-    said = driver.communicate(timeout=120)[0]
+    said = end(driver)
     assert driver.returncode == 128 + signal.SIGTERM, said
+    assert "everything up to it is saved" in said
     assert not list(out.glob("trials/*/failure.json"))
-    assert "everything up to it is saved" in "".join((one / "log.txt").read_text() for one in begun)
     again = start(study, out, "--ray")
-    assert again.wait(timeout=240) == 0, again.communicate()[0]
+    said = end(again)
+    assert again.returncode == 0, said
     assert_same(out, whole)

@@ -18,7 +18,7 @@ from typing import Any
 
 from vfmseg.errors import RecipeError, ResourceError
 from vfmseg.studies.lanes import lost
-from vfmseg.studies.shares import Share, host_of
+from vfmseg.studies.shares import Node, Share, host_of
 from vfmseg.studies.worker import Job, Outcome, begin_worker, run_job
 
 LOCAL = "local"
@@ -61,9 +61,9 @@ def ray_lanes(
     """
     ray = _connected(address)
     try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        found = [node for node in ray.nodes() if node["Alive"]]
+        nodes = _usable(ray, found, results.resolve(), say)
         share = share.of(nodes)
-        _probe(ray, nodes, results.resolve())
         num_lanes = share.held_by(nodes)
         say(f"Ray: {num_lanes} trials at once on {len(nodes)} node{'s' * (len(nodes) != 1)}")
         yield [RayLane(ray, share, say) for _ in range(num_lanes)]
@@ -206,14 +206,18 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _probe(ray: Any, nodes: Sequence[Mapping[str, Any]], results: Path) -> None:
-    """Raise ResourceError where a node does not see the folder of results, or has another vfmseg."""
+def _usable(ray: Any, nodes: Sequence[Node], results: Path, say: Callable[[str], None]) -> list[Node]:
+    """Return the nodes that answer: Ray lists one that was lost for some time still.
+
+    Raises:
+        ResourceError: a node does not see the folder of results, or has another vfmseg.
+    """
     pin_to = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     word = uuid.uuid4().hex
     token = results / f"ray-{word}.partial"
     token.write_text(word, encoding="utf-8")
+    usable, answers = [], []
     try:
-        answers = []
         for node in nodes:
             where = pin_to(node_id=node["NodeID"], soft=False)
             asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(_answer)
@@ -221,11 +225,14 @@ def _probe(ray: Any, nodes: Sequence[Mapping[str, Any]], results: Path) -> None:
         for node, answer in answers:
             try:
                 found, wrong = ray.get(answer, timeout=_PROBE_SECONDS)
-            except ray.exceptions.RayError as error:
+            except ray.exceptions.RayTaskError as error:
                 raise ResourceError(
                     f"Node {host_of(node)} of the Ray cluster cannot run vfmseg: {_last_line(error)} Install vfmseg "
                     f"{version('vfmseg')} there, in the Python that Ray runs in, or take the node off the cluster."
                 ) from None
+            except ray.exceptions.RayError:
+                say(f"Ray: node {host_of(node)} does not answer and is left out")
+                continue
             if found != version("vfmseg"):
                 raise ResourceError(
                     f"Node {host_of(node)} of the Ray cluster has vfmseg {found}, this machine {version('vfmseg')}. "
@@ -236,6 +243,8 @@ def _probe(ray: Any, nodes: Sequence[Mapping[str, Any]], results: Path) -> None:
                     f"Node {host_of(node)} of the Ray cluster cannot use the folder of results {results}: {wrong}. Put "
                     "it on a file system that all nodes share under the same path (--out DIR)."
                 )
+            usable.append(node)
+        return usable
     finally:
         token.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -24,7 +25,8 @@ class RayError(Exception):
 
 
 class RayTaskError(RayError):
-    def __init__(self, cause: Exception) -> None:
+    def __init__(self, cause: Any) -> None:
+        super().__init__(cause)
         self.cause = cause
 
 
@@ -39,7 +41,7 @@ class PlayedRay:
         RayError=RayError, RayTaskError=RayTaskError, TaskCancelledError=TaskCancelledError
     )
 
-    def __init__(self, *attempts: Outcome | Exception | Callable[[], Outcome]) -> None:
+    def __init__(self, *attempts: Any) -> None:
         self.attempts, self.options, self.cancelled = list(attempts), dict[str, Any](), list[Any]()
         self.environments: list[dict[str, str]] = []
 
@@ -88,8 +90,6 @@ def save(job: Job, number: int) -> Callable[[], Outcome]:
     def attempt() -> Outcome:
         folder = Path(job.folder) / "checkpoints" / "last"
         folder.mkdir(parents=True, exist_ok=True)
-        import os
-
         os.utime(folder, ns=(number, number))
         raise RayError("node died")
 
@@ -173,6 +173,22 @@ def test_cluster__that_does_not_answer(tmp_path: Path) -> None:
             connect(address, tmp_path)
 
 
+class Probed(PlayedRay):
+    """Answers the probe of each node as the test says; None is our version."""
+
+    util = SimpleNamespace(
+        scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda **where: where)
+    )
+
+    def remote(self, **options: Any) -> Callable[[Any], Any]:
+        return lambda function: SimpleNamespace(remote=lambda *words: self.attempts.pop(0))
+
+    def get(self, reference: Any, timeout: float = 0) -> Any:
+        if isinstance(reference, Exception):
+            raise reference
+        return (reference[0] or ray_runner.version("vfmseg"), reference[1])
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -182,29 +198,28 @@ def test_cluster__that_does_not_answer(tmp_path: Path) -> None:
             "Node box .* cannot use the folder of results .*: it is not there. Put it on a",
         ),
         (
-            RayError("ray::_answer\nModuleNotFoundError: No module named 'vfmseg'"),
+            RayTaskError("ray::_answer\nModuleNotFoundError: No module named 'vfmseg'"),
             "Node box .* cannot run vfmseg: .*Install",
         ),
     ],
 )
 def test_probe__names_the_node_and_what_it_lacks(answer: Any, message: str, tmp_path: Path) -> None:
-    class Probed(PlayedRay):
-        util = SimpleNamespace(
-            scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda **where: where)
-        )
-
-        def remote(self, **options: Any) -> Callable[[Any], Any]:
-            return lambda function: SimpleNamespace(remote=lambda *words: answer)
-
-        def get(self, reference: Any, timeout: float = 0) -> Any:
-            if isinstance(reference, Exception):
-                raise reference
-            return (reference[0] or ray_runner.version("vfmseg"), reference[1])
-
     node = {"NodeID": "1", "NodeManagerHostname": "box", "Alive": True, "Resources": {"CPU": 1}}
     with pytest.raises(ResourceError, match=message):
-        ray_runner._probe(Probed(), [node], tmp_path)
+        ray_runner._usable(Probed(answer), [node], tmp_path, print)
     assert not list(tmp_path.iterdir())
+
+
+def test_probe__a_node_that_was_just_lost_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [
+        {"NodeID": name, "NodeManagerHostname": name, "Alive": True, "Resources": {"CPU": 1}}
+        for name in ("box", "lost")
+    ]
+    ray = Probed((None, ""), RayError("exists no more"))
+    assert ray_runner._usable(ray, nodes, tmp_path, print) == nodes[:1]
+    assert capsys.readouterr().out == "Ray: node lost does not answer and is left out\n"
 
 
 def test_answer__of_a_node_that_sees_the_folder_and_of_one_that_does_not(tmp_path: Path) -> None:
