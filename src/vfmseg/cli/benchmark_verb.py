@@ -26,6 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="list the trials and what they would take; run nothing"
     )
     benchmark_where.add_options(parser)
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="stop models early that are surely not among the best half, at 1/8, 1/4 and 1/2 of the steps",
+    )
     parser.add_argument("--retry", action="store_true", help="run trials again that failed before")
     parser.add_argument("--json", action="store_true", help="with --dry-run: print one JSON array")
     parser.usage = f"{parser.prog} STUDY [options] [--recipe.key value ...]"
@@ -42,6 +47,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.studies.trials import plan
 
     benchmark_where.check(options)
+    _refuse_race_apart(options)
     found, notes, _ = parse(words)
     study = with_overrides(read_study(options.study), found)
     for note in notes:
@@ -69,7 +75,12 @@ def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, w
     wanted = benchmark_where.chosen(study, trials, folder, options.trial)
     retry = options.retry or options.trial is not None
     with benchmark_where.lanes(options, folder, _say) as lanes:
-        tally = run_trials(study, wanted, folder, lanes, retry=retry, say=_say)
+        if options.race:
+            from vfmseg.studies.racing import race_trials
+
+            tally, _ = race_trials(study, wanted, folder, lanes, retry=retry, say=_say)
+        else:
+            tally = run_trials(study, wanted, folder, lanes, retry=retry, say=_say)
     if options.trial is not None:  # many of them at once, as tasks of Slurm: the table is the next run's
         print(_summary(tally, duration(tally.seconds)))
         return _code(tally)
@@ -80,6 +91,18 @@ def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, w
 
     print(f"report: {write_study_report(folder)}")
     return _code(tally)
+
+
+def _refuse_race_apart(options: argparse.Namespace) -> None:
+    """Refuse a race whose trials would not run side by side."""
+    from vfmseg.errors import RecipeError
+
+    for name, is_chosen in (("--slurm", options.slurm), ("--trial", options.trial is not None)):
+        if options.race and is_chosen:
+            raise RecipeError(
+                f"--race decides while trials run, which {name} leaves to others. Leave one of them out; --jobs and "
+                "--ray go with --race."
+            )
 
 
 def _code(tally: Tally) -> int:
@@ -100,6 +123,7 @@ def _summary(tally: Tally, spent: str) -> str:
     parts = [f"{len(tally.done)} trials done in {spent}"]
     for count, word in (
         (len(tally.before), "done before"),
+        (len(tally.stopped), "stopped by the race"),
         (len(tally.failed), "failed"),
         (len(tally.elsewhere), "run by another process"),
         (len(tally.waiting), "left for later"),

@@ -51,7 +51,7 @@ from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
 from vfmseg.training.callbacks.history import History
 from vfmseg.training.callbacks.pictures import EXTREMES, Pictures
 from vfmseg.training.callbacks.progress import Progress
-from vfmseg.training.callbacks.stopping import EarlyStopping, SaveOnSignal, signals_given_back
+from vfmseg.training.callbacks.stopping import EarlyStopping, Pause, SaveOnSignal, signals_given_back
 from vfmseg.training.module import SegmentationModule
 from vfmseg.training.schedule import ema_decay
 
@@ -79,6 +79,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    pause_at: int | None = None,
     say: Say = say_on_stderr,
     **overrides: Any,
 ) -> Run:
@@ -89,10 +90,13 @@ def fit(
         out: the run folder; by default ``runs/<recipe>_<encoder>``.
         resume: go on with the run in ``out`` from its last checkpoint, exactly as if it had not been stopped.
         overwrite: replace the run in ``out``.
+        pause_at: stop with the first validation at or after this optimiser step, to be resumed: nothing of the schedule
+            changes, and there is no result yet. The last step is no pause.
         say: where messages go.
         **overrides: recipe values as nested mappings, such as ``training={"steps": 100}``.
 
     Raises:
+        PausedError: it has come to ``pause_at``.
         VfmsegError: whatever is wrong, before work is lost.
     """
     if recipe is None and (out is None or not (Path(out) / RECIPE_FILE).is_file()):
@@ -148,7 +152,7 @@ def fit(
         write_json(folder / "findings.json", _left_out(splits))
         if isinstance(splits.train, MixedDataset):
             write_text(folder / TRAINING_IMAGES, splits.train.listing)
-    callbacks = _Callbacks.build(chosen, folder, data.val, module)
+    callbacks = _Callbacks.build(chosen, folder, data.val, module, pause_at)
     if chosen.training.compile:
         segmenter.compile()
     trainer = build_trainer(chosen, machine, callbacks=[*callbacks.all, OwnRates()], loggers=loggers)
@@ -218,6 +222,7 @@ class _Callbacks:
         folder: Path,
         val: Any,
         module: SegmentationModule,
+        pause_at: int | None,
     ) -> _Callbacks:
         training, label_space, headline = recipe.training, module.label_space, module.task.headline
         average = WeightAverage(ema_decay(training.ema, training.steps)) if training.ema else None
@@ -259,9 +264,9 @@ class _Callbacks:
             extremes=EXTREMES,
             average=average,
         )
-        signals = SaveOnSignal(
-            checkpoints, resume_with=f"vfmseg fit --out {shlex.quote(str(folder))} --resume"
-        )
+        resume_with = f"vfmseg fit --out {shlex.quote(str(folder))} --resume"
+        signals = SaveOnSignal(checkpoints, resume_with=resume_with)
+        pause = None if pause_at is None else Pause(pause_at, resume_with=resume_with)
         progress = Progress(history, headline=headline, shown=recipe.trainer.progress)
-        order = [average, history, checkpoints, stopping, pictures, progress, signals]
+        order = [average, history, checkpoints, stopping, pictures, progress, signals, pause]
         return cls([one for one in order if one is not None], history, checkpoints, stopping)

@@ -38,8 +38,16 @@ class Clock:
         """Let nothing more begin."""
         self._stopped = True
 
+    def leave(self) -> None:
+        """Count a trial that will not be finished."""
+        self._todo -= 1
+        self._total -= 1
+
     def end(self, trial: Trial, outcome: Outcome) -> None:
         """Say how a trial went, and how long the rest will take."""
+        if outcome.status == "paused":  # it counts when it is done
+            self._say(f"{trial.label} ({trial.id}): paused {outcome.message}")
+            return
         self._todo -= 1
         self._finished += 1
         if outcome.status == "done":

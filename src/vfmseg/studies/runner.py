@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class Tally:
     """Id -> which other process runs it."""
     waiting: list[str] = field(default_factory=list)
     """Ids of those that the budget, or a stop, left for later."""
+    stopped: dict[str, int] = field(default_factory=dict)
+    """Id -> the step at which a race stopped it."""
     seconds: float = 0.0
     """Sum over the trials finished now."""
 
@@ -144,16 +147,35 @@ def run_trials(
             [trial for trial in todo if trial.prepares is not None],
             [trial for trial in todo if trial.prepares is None],
         ):
-            _run_stage(stage, study, results, lanes, tally, clock)
+            run_stage(stage, study, results, lanes, tally, clock)
     finally:
         for lane in lanes:
             lane.close()
     return tally
 
 
-def _run_stage(
-    stage: Sequence[Trial], study: Study, results: Path, lanes: Sequence[Lane], tally: Tally, clock: Clock
+def run_stage(
+    stage: Sequence[Trial],
+    study: Study,
+    results: Path,
+    lanes: Sequence[Lane],
+    tally: Tally,
+    clock: Clock,
+    *,
+    pause_at: Mapping[str, int] | None = None,
 ) -> None:
+    """Run trials that do not wait for each other, and note in the tally how they went.
+
+    Args:
+        stage: to run.
+        study: for its targets.
+        results: folder made by :func:`open_results`.
+        lanes: where trials run; not closed, but by an exception.
+        tally: what went before is looked up there.
+        clock: says how it goes, and when nothing more may begin.
+        pause_at: trial id -> optimiser step whose validation pauses it; it is then in no list of the tally.
+    """
+    pauses = pause_at or {}
     todo: queue.SimpleQueue[Trial] = queue.SimpleQueue()
     for trial in stage:
         todo.put(trial)
@@ -178,7 +200,8 @@ def _run_stage(
             elif trial.needs in tally.waiting:
                 outcome = Outcome("stopped", 0.0, f"its preparation {trial.needs} is not done")
             else:
-                outcome = lane.run(job_of(trial, study, results))
+                job = dataclasses.replace(job_of(trial, study, results), pause_at=pauses.get(trial.id))
+                outcome = lane.run(job)
             with guard:
                 _note(trial, outcome, tally)
                 clock.end(trial, outcome)
@@ -202,5 +225,5 @@ def _note(trial: Trial, outcome: Outcome, tally: Tally) -> None:
         tally.failed[trial.id] = outcome.message
     elif outcome.status == "elsewhere":
         tally.elsewhere[trial.id] = outcome.message
-    else:
+    elif outcome.status == "stopped":
         tally.waiting.append(trial.id)

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vfmseg.studies.folder import COST, FAILURE, RESULT, TARGETS_RESULT, is_done, read_json, trial_folder
+from vfmseg.studies.folder import (
+    COST,
+    FAILURE,
+    RESULT,
+    STOPPED,
+    TARGETS_RESULT,
+    is_done,
+    read_json,
+    trial_folder,
+)
 from vfmseg.studies.plan_file import Plan, Planned, plan_of
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
@@ -58,6 +67,9 @@ def _row(plan: Plan, trial: Planned, results: Path) -> Row:
         row |= {"status": "done", "reason": ""}
     elif failure is not None:
         row |= {"status": "failed", "reason": failure["error"]}
+    elif (stopped := read_json(folder / STOPPED)) is not None:
+        row |= {"status": f"stopped at {stopped['step']}", "reason": stopped["reason"]}
+        row |= stopped["scores"]
     else:
         return row | {"status": "waiting", "reason": ""}
     row |= read_json(folder / RESULT) or {}

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from vfmseg.errors import VfmsegError
 from vfmseg.studies.folder import ASKED, COST, FAILURE, LOG, RESULT, TARGETS, TRIAL, is_done, read_json
 
-Status = Literal["done", "failed", "stopped", "elsewhere"]
+Status = Literal["done", "paused", "failed", "stopped", "elsewhere"]
 _WATCH_SECONDS = 0.5
 
 
@@ -36,6 +36,8 @@ class Job:
     """Name -> keys of the recipe's data, and `split`."""
     described: dict[str, Any]
     """Written beside the run as trial.json."""
+    pause_at: int | None = None
+    """Optimiser step whose validation ends the job before its run is done; None: it goes to the end."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def run_job(job: Job) -> Outcome:
             return Outcome("done", 0.0)
         # Imported here, as it is heavy: the driver that sends jobs needs none of it.
         from vfmseg.runs.folder import write_json
+        from vfmseg.training.callbacks.stopping import PausedError
 
         write_json(folder / TRIAL, job.described)
         with _logged(folder / LOG), _costed(folder):
@@ -70,6 +73,8 @@ def run_job(job: Job) -> Outcome:
                 _fit_and_score(job, folder)
             except (KeyboardInterrupt, SystemExit) as stop:
                 return Outcome("stopped", time.perf_counter() - started, f"stopped ({stop!r})")
+            except PausedError as pause:
+                return Outcome("paused", time.perf_counter() - started, f"at step {pause.step}")
             except Exception as error:  # noqa: BLE001 - a row of the table, with its log, and not the end of the study
                 if getattr(error, "signal_number", None) is not None:
                     return Outcome("stopped", time.perf_counter() - started, str(error))
@@ -109,7 +114,7 @@ def _fit_and_score(job: Job, folder: Path) -> None:
     loaded = read_recipe(job.recipe)
     if not (folder / RESULT).is_file():
         resumes = (folder / "checkpoints" / "last").exists()
-        fit(loaded, out=folder, resume=resumes, overwrite=not resumes, say=_say)
+        fit(loaded, out=folder, resume=resumes, overwrite=not resumes, pause_at=job.pause_at, say=_say)
     if job.targets:
         from vfmseg.runs.targets import Target, validate_targets
 

@@ -104,40 +104,79 @@ def race(
         raise StudyError(
             "One seed does not tell chance from difference. Give two seeds, or confidence=None to halve by the scores."
         )
-    each = None if confidence is None else 1 - (1 - confidence) / (len(rungs) + 1)
+    each = shared_confidence(confidence, len(rungs))
     alive = list(range(len(models)))
     trained_to = np.full(len(models), at[-1])
     decisions = []
     for rung in rungs:
         scores = recorded[:, int(np.searchsorted(at, rung))]
-        order = sorted(alive, key=lambda j: -float(scores[j].mean()))
-        keep = math.ceil(len(alive) / eta)
-        kept = set(order[:keep])
-        if each is not None and len(alive) > 1:
-            ranking = rank_models(_noise(models, scores, alive, draws, rng_seed), confidence=each)
-            kept |= {j for j, best in zip(alive, ranking.best_ranks, strict=True) if best <= keep}
-        out = [j for j in order if j not in kept]
-        trained_to[out] = rung
-        decisions.append(
-            Rung(
-                step=float(rung),
-                entered=tuple(models[j] for j in alive),
-                survivors=tuple(models[j] for j in order if j in kept),
-                out=tuple(models[j] for j in out),
-            )
+        entered = [models[j] for j in alive]
+        survivors, out = halve(
+            entered, scores[alive], eta=eta, confidence=each, draws=draws, rng_seed=rng_seed
         )
-        alive = [j for j in alive if j in kept]
-    final = recorded[:, -1]
-    finalists = tuple(models[j] for j in sorted(alive, key=lambda j: -float(final[j].mean())))
-    winners = finalists[:1]
-    if each is not None and len(alive) > 1:
-        winners = rank_models(_noise(models, final, alive, draws, rng_seed), confidence=each).possible_winners
+        trained_to[[models.index(model) for model in out]] = rung
+        decisions.append(Rung(step=float(rung), entered=tuple(entered), survivors=survivors, out=out))
+        alive = [j for j in alive if models[j] in survivors]
+    final = recorded[alive, -1]
+    finalists = tuple(models[j] for _, j in sorted(zip(-final.mean(axis=1), alive, strict=True)))
+    winners = possible_winners(
+        [models[j] for j in alive], final, confidence=each, draws=draws, rng_seed=rng_seed
+    )
     return Race(
         rungs=tuple(decisions),
         finalists=finalists,
         winners=winners,
         cost_share=float(trained_to @ per_step / (at[-1] * per_step.sum())),
     )
+
+
+def shared_confidence(confidence: float | None, num_rungs: int) -> float | None:
+    """Return the confidence of each decision of a race, for one of all: the error is shared among rungs and final."""
+    return None if confidence is None else 1 - (1 - confidence) / (num_rungs + 1)
+
+
+def halve(
+    models: Sequence[str],
+    scores: ArrayLike,
+    *,
+    eta: float = 2.0,
+    confidence: float | None,
+    draws: int = 20_000,
+    rng_seed: int = 0,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return who goes on after a rung and who leaves, each best first; see :func:`race`.
+
+    Args:
+        models: J names.
+        scores: (J, S) at the rung, of S seeds; higher is better.
+        eta: What the number of models is divided by, above 1.
+        confidence: Of this decision, in 0..1; None: by the means, whatever the noise.
+        draws: Of the errors.
+        rng_seed: The same seed gives the same result.
+    """
+    found = np.asarray(scores, dtype=float)
+    order = sorted(range(len(models)), key=lambda j: -float(found[j].mean()))
+    keep = math.ceil(len(models) / eta)
+    kept = set(order[:keep])
+    if confidence is not None and len(models) > 1:
+        ranking = rank_models(_noise(models, found, draws, rng_seed), confidence=confidence)
+        kept |= {j for j, best in enumerate(ranking.best_ranks) if best <= keep}
+    return tuple(models[j] for j in order if j in kept), tuple(models[j] for j in order if j not in kept)
+
+
+def possible_winners(
+    models: Sequence[str],
+    scores: ArrayLike,
+    *,
+    confidence: float | None,
+    draws: int = 20_000,
+    rng_seed: int = 0,
+) -> tuple[str, ...]:
+    """Return who of those trained to the end may be the best, for (J, S) scores; the first alone without confidence."""
+    found = np.asarray(scores, dtype=float)
+    if confidence is None or len(models) == 1:
+        return (models[int(np.argmax(found.mean(axis=1)))],)
+    return rank_models(_noise(models, found, draws, rng_seed), confidence=confidence).possible_winners
 
 
 def proxy(
@@ -217,9 +256,7 @@ def _checked(
     return at, recorded, per_step
 
 
-def _noise(models: Sequence[str], scores: Floats, alive: list[int], draws: int, rng_seed: int) -> ScoreNoise:
-    """Return what is known of (J, S) scores of the models that are still in the race."""
-    table = SeedTable(
-        models=tuple(models[j] for j in alive), seeds=tuple(range(scores.shape[1])), scores=scores[alive]
-    )
+def _noise(models: Sequence[str], scores: Floats, draws: int, rng_seed: int) -> ScoreNoise:
+    """Return what is known of (J, S) scores."""
+    table = SeedTable(models=tuple(models), seeds=tuple(range(scores.shape[1])), scores=scores)
     return seed_noise(table, draws=draws, rng_seed=rng_seed)
