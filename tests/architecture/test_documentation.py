@@ -19,6 +19,7 @@ from vfmseg.data.description import read_description
 from vfmseg.models.encoders.catalog import ENCODERS
 from vfmseg.runs.recipe_keys import keys
 from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.studies.study_file import study_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -86,6 +87,7 @@ def test_shell__commands_exist_and_their_options_parse(
 
 
 def _check_vfmseg(words: list[str]) -> None:
+    words = words[: words.index(">")] if ">" in words else words
     if words in (["--help"], ["--version"]):
         return
     verb, *rest = words
@@ -131,6 +133,7 @@ CHECKS = {
     "pip": _check_nothing,
     "git": _check_nothing,
     "cd": _check_nothing,
+    "bash": _check_nothing,
 }
 
 
@@ -154,10 +157,12 @@ def test_python__public_names_exist(snippet: Snippet) -> None:
 
 
 @pytest.mark.parametrize("snippet", of("yaml"), ids=str)
-def test_yaml__snippets_are_recipes_or_data_descriptions(snippet: Snippet) -> None:
+def test_yaml__snippets_are_recipes_studies_or_data_descriptions(snippet: Snippet) -> None:
     tree = yaml.safe_load(snippet.text)
     if "names" in tree:
         read_description(snippet.text, str(snippet))
+    elif "axes" in tree:
+        study_of(tree, name="study", source=str(snippet))
     else:
         read_recipe(tree)
 

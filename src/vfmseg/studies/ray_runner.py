@@ -186,7 +186,7 @@ def _connected(address: str) -> Any:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         remedy = (
-            "See Ray's logs in /tmp/ray/session_latest/logs, or run without it: --jobs N."
+            "Ray's temporary folder has its logs, below session_latest. Without it, --jobs N runs trials side by side."
             if address == LOCAL
             else "Start it (`ray start --head` here, `ray start --address HOST:PORT` on other nodes) and start the study "
             "on one of its nodes, or leave the address out to start Ray here."
