@@ -28,9 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "length": {"long": {}, "short": {"training.steps": 3}},
             "seed": [0, 1],
         },
-        "skip": [
-            {"when": {"tuning.method": "bitfit", "length": "short"}, "reason": "<learns> too little"}
-        ],
+        "skip": [{"when": {"tuning.method": "bitfit", "length": "short"}, "reason": "<learns> too little"}],
         "targets": {"dusk": {"scenes": {"domains": ["dusk"], "val": 12}}},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
