@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vfmseg.cli import benchmark_where
+from vfmseg.cli import benchmark_dry_run, benchmark_where
 
 if TYPE_CHECKING:
     from vfmseg.studies.runner import Tally
@@ -22,9 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "study", help="a study file, or the name of one that comes with vfmseg (`vfmseg list studies`)"
     )
     parser.add_argument("--out", metavar="DIR", help="folder of results (default: studies/NAME)")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list the trials and what they would take; run nothing"
-    )
+    benchmark_dry_run.add_options(parser)
     benchmark_where.add_options(parser)
     parser.add_argument(
         "--race",
@@ -32,7 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="stop models early that are surely not among the best half, at 1/8, 1/4 and 1/2 of the steps",
     )
     parser.add_argument("--retry", action="store_true", help="run trials again that failed before")
-    parser.add_argument("--json", action="store_true", help="with --dry-run: print one JSON array")
     parser.usage = f"{parser.prog} STUDY [options] [--recipe.key value ...]"
     parser.epilog = (
         "Recipe keys are laid over those of every trial, such as --data.path DIR; "
@@ -47,6 +44,7 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.studies.trials import plan
 
     benchmark_where.check(options)
+    benchmark_dry_run.check(options)
     _refuse_race_apart(options)
     found, notes, _ = parse(words)
     study = with_overrides(read_study(options.study), found)
@@ -54,9 +52,13 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
         _say(note)
     trials = plan(study, needs_data=not options.dry_run)
     if options.dry_run:
-        print(_listing(study, trials))
+        print(benchmark_dry_run.listing(study, trials, options, _folder(study, options)))
         return 0
     return _run(study, trials, options, words)
+
+
+def _folder(study: Study, options: argparse.Namespace) -> Path:
+    return Path(options.out) if options.out else Path("studies") / study.name
 
 
 def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, words: list[str]) -> int:
@@ -65,7 +67,7 @@ def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, w
     from vfmseg.studies.runner import open_results, run_trials
     from vfmseg.studies.store import write_table
 
-    folder = Path(options.out) if options.out else Path("studies") / study.name
+    folder = _folder(study, options)
     open_results(study, folder)
     if options.trial is None:
         write_plan(study, trials, folder)
@@ -107,16 +109,6 @@ def _refuse_race_apart(options: argparse.Namespace) -> None:
 
 def _code(tally: Tally) -> int:
     return 1 if tally.failed or tally.waiting or tally.elsewhere else 0
-
-
-def _listing(study: Study, trials: tuple[Trial, ...]) -> str:
-    runs = [trial for trial in trials if trial.recipe is not None]
-    left_out = [trial for trial in trials if trial.recipe is None]
-    width = max((len(trial.label) for trial in trials), default=0)
-    lines = [f"{trial.id}  {trial.label:{width}}" for trial in runs]
-    lines += [f"{'-':12}  {trial.label:{width}}  left out: {trial.skipped}" for trial in left_out]
-    lines.append(f"{study.name}: {len(runs)} trials" + (f", {len(left_out)} left out" if left_out else ""))
-    return "\n".join(lines)
 
 
 def _summary(tally: Tally, spent: str) -> str:

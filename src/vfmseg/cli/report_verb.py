@@ -21,10 +21,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PAGE.html",
         help="where the page goes (default: report.html in the first DIR, or comparison.html there for several models)",
     )
+    parser.add_argument(
+        "--sql",
+        metavar="QUERY",
+        help="of a study: print what DuckDB answers over its table `trials` instead, such as "
+        "'select encoder, avg(\"val/miou\") from trials group by encoder'",
+    )
 
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
-    """Write the page and say where it is."""
+    """Write the page and say where it is, or answer a query."""
+    if options.sql is not None:
+        from pathlib import Path
+
+        from vfmseg.errors import StudyError
+        from vfmseg.studies.query import answer
+
+        if len(options.folders) != 1 or options.out:
+            raise StudyError("--sql asks the table of one study: give its folder alone, without --out.")
+        print(answer(Path(options.folders[0]), options.sql))
+        return 0
     from vfmseg.report.folders import write_report
 
     print(write_report(options.folders, options.out))
