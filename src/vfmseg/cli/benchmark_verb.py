@@ -11,7 +11,6 @@ from vfmseg.cli import benchmark_dry_run, benchmark_where
 if TYPE_CHECKING:
     from vfmseg.studies.runner import Tally
     from vfmseg.studies.study_file import Study
-    from vfmseg.studies.trials import Trial
 
 TAKES_RECIPE_KEYS = True
 
@@ -50,27 +49,29 @@ def run(options: argparse.Namespace, words: list[str]) -> int:
     study = with_overrides(read_study(options.study), found)
     for note in notes:
         _say(note)
-    trials = plan(study, needs_data=not options.dry_run)
     if options.dry_run:
+        trials = plan(study, needs_data=False)
         print(benchmark_dry_run.listing(study, trials, options, _folder(study, options)))
         return 0
-    return _run(study, trials, options, words)
+    return _run(study, options, words)
 
 
 def _folder(study: Study, options: argparse.Namespace) -> Path:
     return Path(options.out) if options.out else Path("studies") / study.name
 
 
-def _run(study: Study, trials: tuple[Trial, ...], options: argparse.Namespace, words: list[str]) -> int:
+def _run(study: Study, options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.studies.clock import duration
+    from vfmseg.studies.known_plan import planned
     from vfmseg.studies.plan_file import write_plan
     from vfmseg.studies.runner import open_results, run_trials
     from vfmseg.studies.store import write_table
 
     folder = _folder(study, options)
+    trials, made_from = planned(study, folder)
     open_results(study, folder)
-    if options.trial is None:
-        write_plan(study, trials, folder)
+    if options.trial is None and made_from is not None:
+        write_plan(study, trials, folder, fingerprint=made_from)
     if options.slurm:
         print(benchmark_where.script(study, trials, folder, words, retry=options.retry))
         return 0

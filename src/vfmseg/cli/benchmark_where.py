@@ -81,7 +81,7 @@ def chosen(study: Study, trials: tuple[Trial, ...], results: Path, name: str | N
 
     if name is None:
         return trials
-    known = {trial.id: trial for trial in trials if trial.recipe is not None}
+    known = {trial.id: trial for trial in trials if not trial.is_left_out}
     if name not in known:
         raise StudyError(
             f"The study {study.name} has no trial {name!r}.{nearest(name, known)} `--dry-run` lists them; recipe keys of "

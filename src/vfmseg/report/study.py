@@ -153,6 +153,14 @@ def _findings(analysis: StudyAnalysis, rows: Sequence[Row]) -> list[Finding]:
         found.insert(
             0, Finding("problem", f"{_count(failed, 'trial')} failed; the reasons are under Trials.")
         )
+    damaged = sum(row["status"] == "damaged" for row in rows)
+    if damaged:
+        found.insert(
+            0,
+            Finding(
+                "problem", f"Files of {_count(damaged, 'trial')} are damaged; which ones is under Trials."
+            ),
+        )
     for one in analysis.settings[:_MOST_SETTINGS]:
         if one.missing:
             names = _listed(one.missing)

@@ -20,7 +20,7 @@ def trouble_table(rows: Sequence[Row], plan: Plan) -> Table | None:
     """Return trials that failed, were left out or stopped by a race, equal reasons together; None without any."""
     of: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row["status"] in ("failed", "left out") or is_stopped(row):
+        if row["status"] in ("failed", "damaged", "left out") or is_stopped(row):
             of.setdefault((str(row["status"]), str(row["reason"])), []).append(row)
     if not of:
         return None

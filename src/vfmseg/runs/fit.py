@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from vfmseg.data.mixture import MixedDataset
 from vfmseg.errors import CheckpointError, ResourceError
 from vfmseg.models.checkpoint import CheckpointHeader
 from vfmseg.models.frozen_weights import hash_of_frozen
+from vfmseg.models.segmenter import Segmenter
 from vfmseg.models.summary import count_parameters
 from vfmseg.runs.assemble import (
     Say,
@@ -80,6 +81,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     pause_at: int | None = None,
+    finished: Callable[[Segmenter, Mapping[str, Any]], None] | None = None,
     say: Say = say_on_stderr,
     **overrides: Any,
 ) -> Run:
@@ -92,6 +94,8 @@ def fit(
         overwrite: replace the run in ``out``.
         pause_at: stop with the first validation at or after this optimiser step, to be resumed: nothing of the schedule
             changes, and there is no result yet. The last step is no pause.
+        finished: called with the trained segmenter and the row of result.json before that is written; not where the run
+            was finished already.
         say: where messages go.
         **overrides: recipe values as nested mappings, such as ``training={"steps": 100}``.
 
@@ -182,6 +186,8 @@ def fit(
         time.perf_counter() - started,
     )
     if rank_zero_only.rank == 0:
+        if finished is not None:
+            finished(segmenter, result)
         write_json(folder / "result.json", result)
     return Run(folder, result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,21 +46,29 @@ def read_recipe(
     else:
         path = find_recipe(source)
         _, below, inside = path.resolve().with_suffix("").as_posix().rpartition("/configs/")
-        name, tree = inside.replace("/", "_") if below else path.stem, _nested(_read_yaml(path))
-        _resolve_data_path(tree, path)
+        name, tree = inside.replace("/", "_") if below else path.stem, _file_tree(path)
     given = _nested(overrides or {})
     _lay_over(tree, given)
     for section, choice in CHOICES.items():
         if isinstance(tree.get(section), dict):
             tree[section].setdefault(choice.word, choice.default)
     try:
-        recipe = TypeAdapter(Recipe).validate_python(tree)
+        recipe = _adapter().validate_python(tree)
     except ValidationError as error:
         raise RecipeError(_describe(error, source)) from None
     wrong = contradictions(recipe, needs_data=needs_data)
     if wrong:
         raise RecipeError(_listed(source, wrong))
     return LoadedRecipe(recipe, name, notes, given)
+
+
+def recipe_file_tree(source: str | Path) -> dict[str, Any]:
+    """Return what a recipe file says as a nested mapping; :func:`read_recipe` takes it for the file, time and again.
+
+    Raises:
+        RecipeError: the file is missing or is no YAML mapping.
+    """
+    return _file_tree(find_recipe(source))
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -103,13 +112,24 @@ def list_recipes() -> list[str]:
 
 def recipe_tree(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as nested dictionaries of plain YAML values."""
-    tree: dict[str, Any] = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    tree: dict[str, Any] = _adapter().dump_python(recipe, mode="json")
     return tree
 
 
 def recipe_yaml(recipe: Recipe) -> str:
     """Return the recipe as YAML that :func:`read_recipe` reads back to the same recipe."""
     return yaml.safe_dump(recipe_tree(recipe), sort_keys=False, allow_unicode=True)
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Recipe]:
+    return TypeAdapter(Recipe)
+
+
+def _file_tree(path: Path) -> dict[str, Any]:
+    tree = _nested(_read_yaml(path))
+    _resolve_data_path(tree, path)
+    return tree
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

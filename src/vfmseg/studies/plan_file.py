@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from vfmseg.errors import StudyError
+from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.folder import ASKED, STUDY, TRIAL, TRIALS, read_json, trial_folder
+from vfmseg.studies.levels import flat_keys
 from vfmseg.studies.study_file import SEED, Study
 from vfmseg.studies.trials import Trial
 
@@ -28,6 +30,10 @@ class Planned:
     """Why it is left out."""
     prepares: str | None = None
     """Which preparation it is, or None."""
+    needs: str | None = None
+    """Id of the preparation it starts from."""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted recipe key -> its value, of those that differ between the study's trials."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Plan:
     """Axis -> level of the setting that others are compared with."""
     targets: Mapping[str, Mapping[str, Any]]
     trials: tuple[Planned, ...]
+    fingerprint: str = ""
+    """Of all that the plan was made from, see :func:`vfmseg.studies.known_plan.fingerprint`."""
 
     @property
     def setting_axes(self) -> tuple[str, ...]:
@@ -49,7 +57,7 @@ class Plan:
         return tuple(axis for axis in self.axes if axis not in (self.ranked, SEED))
 
 
-def plan_of(study: Study, trials: Sequence[Trial]) -> Plan:
+def plan_of(study: Study, trials: Sequence[Trial], *, fingerprint: str = "") -> Plan:
     """Return what a report needs to know of a study and its trials."""
     return Plan(
         study.name,
@@ -57,16 +65,44 @@ def plan_of(study: Study, trials: Sequence[Trial]) -> Plan:
         study.ranked,
         study.reference,
         study.targets,
-        tuple(Planned(one.id, one.levels, one.skipped, one.prepares) for one in trials),
+        tuple(
+            Planned(one.id, one.levels, one.skipped, one.prepares, one.needs, keys)
+            for one, keys in zip(trials, varied_keys(trials), strict=True)
+        ),
+        fingerprint,
     )
 
 
-def write_plan(study: Study, trials: Sequence[Trial], results: Path) -> None:
-    """Write ``plan.json``; what stood there before stays until it is complete."""
+def varied_keys(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return the recipe keys of each trial that not all trials agree on; a list or mapping is written as JSON.
+
+    A key that only some recipes have, as those of one decoder, counts where two of these differ.
+    """
+    flat = [{} if one.recipe is None else flat_keys(recipe_tree(one.recipe)) for one in trials]
+    first: dict[str, Any] = {}
+    varied: dict[str, None] = {}  # in the order of the recipe
+    for one in flat:
+        for key, value in one.items():
+            if key not in varied and value != first.setdefault(key, value):
+                varied[key] = None
+    return [
+        {key: _plain(one[key]) for key in one.keys() & varied.keys() if one[key] is not None} for one in flat
+    ]
+
+
+def write_plan(study: Study, trials: Sequence[Trial], results: Path, *, fingerprint: str = "") -> None:
+    """Write ``plan.json``; what stood there before stays until it is complete.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    from vfmseg.models.checkpoint import writing  # loads torch, which reading a plan does not need
+
     path = results / PLAN
     partial = path.with_suffix(".json.partial")
-    partial.write_bytes(msgspec.json.encode(plan_of(study, trials)))
-    partial.replace(path)
+    with writing(results):
+        partial.write_bytes(msgspec.json.encode(plan_of(study, trials, fingerprint=fingerprint)))
+        partial.replace(path)
 
 
 def read_plan(results: Path) -> Plan:
@@ -103,3 +139,7 @@ def _targets(results: Path, trials: Sequence[Planned]) -> dict[str, Any]:
         if asked := read_json(trial_folder(results, one.id) / ASKED):
             return asked
     return {}
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value

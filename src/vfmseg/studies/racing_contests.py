@@ -64,7 +64,7 @@ def contests_of(study: Study, trials: Sequence[Trial]) -> list[Contest]:
     """
     found: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
-        if trial.prepares is None and trial.recipe is not None:
+        if trial.prepares is None and not trial.is_left_out:
             setting = " ".join(trial.levels[axis] for axis in study.setting_axes)
             found.setdefault(setting, {}).setdefault(trial.levels[study.ranked], []).append(trial)
     if SEED not in study.axes or len(study.axes[SEED]) < 2:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vfmseg.errors import StudyError
 from vfmseg.runs.recipe_reader import recipe_tree
@@ -76,7 +77,7 @@ def job_of(trial: Trial, study: Study, results: Path) -> Job:
         for section, key in ((tree["encoder"], "weights"), (tree, "init_from")):
             if section[key] == PREPARED + trial.needs:
                 section[key] = path
-    targets = {} if trial.prepares is not None else {name: dict(keys) for name, keys in study.targets.items()}
+    targets = targets_of(trial, study)
     described = {
         "id": trial.id,
         "study": study.name,
@@ -85,6 +86,11 @@ def job_of(trial: Trial, study: Study, results: Path) -> Job:
         "needs": trial.needs,
     }
     return Job(trial.id, str(trial_folder(results, trial.id).resolve()), tree, targets, described)
+
+
+def targets_of(trial: Trial, study: Study) -> dict[str, dict[str, Any]]:
+    """Return what a trial is scored on beside its own data: nothing, where it is a preparation."""
+    return {} if trial.prepares is not None else {name: dict(keys) for name, keys in study.targets.items()}
 
 
 def what_is_left(
@@ -99,17 +105,17 @@ def what_is_left(
         retry: those that failed are still to run.
     """
     tally = Tally()
-    wanted: dict[tuple[str, bool], tuple[Trial, Job]] = {}
+    wanted: dict[tuple[str, bool], Trial] = {}
     for trial in trials:
-        if trial.recipe is not None:
+        if not trial.is_left_out:
             # Equal recipes run once, preparations before what needs them; a trial that is one is still to be scored.
-            job = job_of(trial, study, results)
-            wanted.setdefault((trial.id, bool(job.targets)), (trial, job))
+            wanted.setdefault((trial.id, trial.prepares is None and bool(study.targets)), trial)
     todo: list[Trial] = []
-    for trial, job in wanted.values():
-        if is_done(Path(job.folder), job.targets):
+    for trial in wanted.values():
+        folder = trial_folder(results, trial.id)
+        if is_done(folder, targets_of(trial, study)):
             tally.before.append(trial.id)
-        elif not retry and (Path(job.folder) / FAILURE).is_file():
+        elif not retry and (folder / FAILURE).is_file():
             tally.failed[trial.id] = "failed before; --retry runs it again"
         else:
             todo.append(trial)

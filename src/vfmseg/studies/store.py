@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vfmseg.errors import StudyError
 from vfmseg.studies.folder import (
     COST,
     FAILURE,
     RESULT,
+    SPEED,
     STOPPED,
     TARGETS_RESULT,
     is_done,
@@ -21,6 +23,7 @@ from vfmseg.studies.plan_file import Plan, Planned, plan_of
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
 
+CSV, PARQUET = "trials.csv", "trials.parquet"
 Row = dict[str, Any]
 """Column -> value; what a trial does not have is missing."""
 _FROM_ENVIRONMENT = ("host", "device", "commit", "vfmseg", "torch", "timm")
@@ -29,8 +32,7 @@ _FROM_ENVIRONMENT = ("host", "device", "commit", "vfmseg", "torch", "timm")
 def table(study: Study, trials: Sequence[Trial], results: Path) -> list[Row]:
     """Return a row for every trial: levels, status, scores, cost, sizes, versions.
 
-    Raises:
-        StudyError: a file of a trial is damaged.
+    A trial of which a file is damaged has the status ``damaged``, and the reason names the file.
     """
     return rows_of(plan_of(study, trials), results)
 
@@ -41,38 +43,59 @@ def rows_of(plan: Plan, results: Path) -> list[Row]:
 
 
 def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
-    """Write ``trials.csv``, and ``trials.parquet`` where pyarrow is installed; return the former's path."""
-    rows = table(study, trials, results)
+    """Write ``trials.csv``, and ``trials.parquet`` where pyarrow is installed; return the former's path.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    return write_rows(table(study, trials, results), results)
+
+
+def write_rows(rows: Sequence[Row], results: Path) -> Path:
+    """Write a table that was read; see :func:`write_table`."""
+    from vfmseg.models.checkpoint import writing  # loads torch, which reading a table does not need
+
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    path = results / "trials.csv"
+    path = results / CSV
     partial = path.with_suffix(".csv.partial")
-    with open(partial, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
-    _write_parquet(rows, columns, results / "trials.parquet")
+    with writing(results):
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(path)
+        _write_parquet(rows, columns, results / PARQUET)
     return path
 
 
 def _row(plan: Plan, trial: Planned, results: Path) -> Row:
     row: Row = {"id": trial.id, "study": plan.name, "prepares": trial.prepares or ""}
     row |= {f"axis.{axis}": trial.levels.get(axis, "") for axis in plan.axes}
-    folder = trial_folder(results, trial.id)
-    targets = {} if trial.prepares is not None else plan.targets
     if trial.skipped is not None:
         return row | {"status": "left out", "reason": trial.skipped}
+    row |= {f"recipe.{key}": value for key, value in trial.keys.items()}
+    try:
+        return row | _outcome(plan, trial, results)
+    except StudyError as damaged:  # of one trial among thousands
+        return row | {"status": "damaged", "reason": str(damaged)}
+
+
+def _outcome(plan: Plan, trial: Planned, results: Path) -> Row:
+    row: Row
+    folder = trial_folder(results, trial.id)
+    targets = {} if trial.prepares is not None else plan.targets
     failure = read_json(folder / FAILURE)
     if is_done(folder, {name: dict(keys) for name, keys in targets.items()}):
-        row |= {"status": "done", "reason": ""}
+        row = {"status": "done", "reason": ""}
     elif failure is not None:
-        row |= {"status": "failed", "reason": failure["error"]}
+        row = {"status": "failed", "reason": failure["error"]}
     elif (stopped := read_json(folder / STOPPED)) is not None:
-        row |= {"status": f"stopped at {stopped['step']}", "reason": stopped["reason"]}
+        row = {"status": f"stopped at {stopped['step']}", "reason": stopped["reason"]}
         row |= stopped["scores"]
     else:
-        return row | {"status": "waiting", "reason": ""}
+        return {"status": "waiting", "reason": ""}
     row |= read_json(folder / RESULT) or {}
+    row |= read_json(folder / SPEED) or {}
     scored = read_json(folder / TARGETS_RESULT) if targets else None
     for name, of_target in (scored or {}).get("targets", {}).items():
         row |= {f"target/{name}/{key}": value for key, value in of_target.items() if "/" in key}
@@ -81,14 +104,23 @@ def _row(plan: Plan, trial: Planned, results: Path) -> Row:
     return row | {key: environment[key] for key in _FROM_ENVIRONMENT if key in environment}
 
 
-def _write_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+def _write_parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:  # an extra: trials.csv holds the same
+        path.unlink(missing_ok=True)  # of an earlier table
         return
-    listed = list(rows)
-    whole = pyarrow.table({column: [row.get(column) for row in listed] for column in columns})
+    whole = pyarrow.table({column: _of_one_type([row.get(column) for row in rows]) for column in columns})
     partial = path.with_suffix(".parquet.partial")
     pyarrow.parquet.write_table(whole, partial)
     partial.replace(path)
+
+
+def _of_one_type(values: list[Any]) -> list[Any]:
+    """Return a column as Parquet takes it: numbers of both kinds as floats, and words for all where one is a word."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) < 2:
+        return values
+    kind = float if kinds == {int, float} else str
+    return [None if value is None else kind(value) for value in values]

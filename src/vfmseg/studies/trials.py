@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vfmseg.errors import RecipeError, StudyError
 from vfmseg.runs.recipe import Recipe
-from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
+from vfmseg.runs.recipe_reader import read_recipe, recipe_file_tree, recipe_tree
 from vfmseg.studies.levels import BASE, Keys, flat_keys, matches
 from vfmseg.studies.study_file import Study
 
@@ -36,14 +37,28 @@ class Trial:
     """Hash of the resolved recipe; of the levels where there is none."""
     levels: Mapping[str, str]
     """Axis -> level; of a preparation, nothing."""
-    recipe: Recipe | None
-    """As resolved; weights from a preparation are ``prepared:ID``. None where it is left out."""
+    resolve: Callable[[], Recipe] | None = field(repr=False, compare=False)
+    """Gives the recipe; None where it is left out."""
     skipped: str | None = None
     """Why it is left out."""
     prepares: str | None = None
     """Which preparation it is, or None."""
     needs: str | None = None
     """Id of the preparation it starts from."""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether there is nothing to run."""
+        return self.resolve is None
+
+    @functools.cached_property
+    def recipe(self) -> Recipe | None:
+        """As resolved; weights from a preparation are ``prepared:ID``. None where it is left out.
+
+        Raises:
+            StudyError: the plan that named the trial is no longer that of the study.
+        """
+        return None if self.resolve is None else self.resolve()
 
     @property
     def label(self) -> str:
@@ -67,9 +82,10 @@ def plan(study: Study, *, needs_data: bool = True) -> tuple[Trial, ...]:
         StudyError: a level of which no combination makes a recipe; a reference that is left out; two adjustments that say
             different things of one key.
     """
-    prepared = {label: _preparation(study, label, needs_data=needs_data) for label in study.prepare}
-    trials = [*prepared.values()]
-    trials += [_trial(study, levels, prepared, needs_data) for levels in _combinations(study)]
+    planner = Planner(study, needs_data=needs_data)
+    trials = [planner.preparation(label) for label in study.prepare]
+    planner.prepared |= {trial.prepares: trial.id for trial in trials if trial.prepares is not None}
+    trials += [planner.trial(levels) for levels in _combinations(study)]
     _refuse_dead_levels(study, trials)
     _refuse_missing_reference(study, trials)
     return tuple(trials)
@@ -80,41 +96,68 @@ def _combinations(study: Study) -> Iterator[dict[str, str]]:
         yield dict(zip(study.axes, chosen, strict=True))
 
 
-def _preparation(study: Study, label: str, *, needs_data: bool) -> Trial:
-    one = study.prepare[label]
-    try:
-        recipe = read_recipe(
-            one.base or study.base,
-            {**flat_keys(study.keys), **flat_keys(one.keys), **flat_keys(study.overrides)},
-            needs_data=needs_data,
-        ).recipe
-    except RecipeError as error:
-        raise StudyError(f"Study {study.source}: prepare.{label} makes no recipe.\n{error}") from None
-    return Trial(_hash(recipe_tree(recipe)), {}, recipe, prepares=label)
+class Planner:
+    """Makes the trials of a study one by one; recipe files are read once.
 
+    Args:
+        study: as read.
+        needs_data: False where data.path may be missing, as nothing is read from there.
+        prepared: label -> id of the preparations that trials may start from.
+    """
 
-def _trial(study: Study, levels: dict[str, str], prepared: Mapping[str, Trial], needs_data: bool) -> Trial:
-    for exclusion in study.skip:
-        if matches(exclusion.when, levels):
-            return Trial(_hash(levels), levels, None, skipped=exclusion.reason)
-    base, keys = _keys(study, levels)
-    needs = None
-    for key in _WEIGHTS:
-        value = str(keys.get(key, ""))
-        if value.startswith(PREPARED):
-            label = value.removeprefix(PREPARED)
-            if label not in prepared:
-                known = ", ".join(prepared) or "none"
-                raise StudyError(
-                    f"Study {study.source}: {key} is {value}, but the study prepares no {label!r} (it prepares: {known})."
-                )
-            needs = prepared[label].id
-            keys[key] = PREPARED + needs
-    try:
-        recipe = read_recipe(base, keys, needs_data=needs_data).recipe
-    except RecipeError as error:
-        return Trial(_hash(levels), levels, None, skipped=f"no recipe: {_reasons(error)}")
-    return Trial(_hash(recipe_tree(recipe)), levels, recipe, needs=needs)
+    def __init__(
+        self, study: Study, *, needs_data: bool = True, prepared: Mapping[str, str] | None = None
+    ) -> None:
+        self.prepared = dict(prepared or {})
+        self._study, self._needs_data = study, needs_data
+        self._file_tree = functools.cache(recipe_file_tree)
+
+    def preparation(self, label: str) -> Trial:
+        """Return the trial of a preparation.
+
+        Raises:
+            StudyError: it makes no recipe.
+        """
+        study, one = self._study, self._study.prepare[label]
+        keys = {**flat_keys(study.keys), **flat_keys(one.keys), **flat_keys(study.overrides)}
+        try:
+            recipe = self._recipe(one.base or study.base, keys)
+        except RecipeError as error:
+            raise StudyError(f"Study {study.source}: prepare.{label} makes no recipe.\n{error}") from None
+        return Trial(_hash(recipe_tree(recipe)), {}, lambda: recipe, prepares=label)
+
+    def trial(self, levels: Mapping[str, str]) -> Trial:
+        """Return the trial of a combination.
+
+        Raises:
+            StudyError: it starts from a preparation that is not there, or its adjustments contradict each other.
+        """
+        study = self._study
+        for exclusion in study.skip:
+            if matches(exclusion.when, levels):
+                return Trial(_hash(levels), levels, None, skipped=exclusion.reason)
+        base, keys = _keys(study, levels)
+        needs = None
+        for key in _WEIGHTS:
+            value = str(keys.get(key, ""))
+            if value.startswith(PREPARED):
+                label = value.removeprefix(PREPARED)
+                if label not in self.prepared:
+                    known = ", ".join(self.prepared) or "none"
+                    raise StudyError(
+                        f"Study {study.source}: {key} is {value}, but the study prepares no {label!r} (it prepares: "
+                        f"{known})."
+                    )
+                needs = self.prepared[label]
+                keys[key] = PREPARED + needs
+        try:
+            recipe = self._recipe(base, keys)
+        except RecipeError as error:
+            return Trial(_hash(levels), levels, None, skipped=f"no recipe: {_reasons(error)}")
+        return Trial(_hash(recipe_tree(recipe)), levels, lambda: recipe, needs=needs)
+
+    def _recipe(self, base: str, keys: Keys) -> Recipe:
+        return read_recipe(self._file_tree(base), keys, needs_data=self._needs_data).recipe
 
 
 def _keys(study: Study, levels: Mapping[str, str]) -> tuple[str, Keys]:

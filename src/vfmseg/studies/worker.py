@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import os
 import signal
 import socket
@@ -15,10 +16,13 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vfmseg.errors import VfmsegError
-from vfmseg.studies.folder import ASKED, COST, FAILURE, LOG, RESULT, TARGETS, TRIAL, is_done, read_json
+from vfmseg.studies.folder import ASKED, COST, FAILURE, LOG, RESULT, SPEED, TARGETS, TRIAL, is_done, read_json
+
+if TYPE_CHECKING:
+    from vfmseg.models.segmenter import Segmenter
 
 Status = Literal["done", "paused", "failed", "stopped", "elsewhere"]
 _WATCH_SECONDS = 0.5
@@ -114,7 +118,17 @@ def _fit_and_score(job: Job, folder: Path) -> None:
     loaded = read_recipe(job.recipe)
     if not (folder / RESULT).is_file():
         resumes = (folder / "checkpoints" / "last").exists()
-        fit(loaded, out=folder, resume=resumes, overwrite=not resumes, pause_at=job.pause_at, say=_say)
+        # parts of a sharded model are on other devices
+        measure = None if loaded.recipe.trainer.strategy == "fsdp" else functools.partial(_measure, folder)
+        fit(
+            loaded,
+            out=folder,
+            resume=resumes,
+            overwrite=not resumes,
+            pause_at=job.pause_at,
+            finished=measure,
+            say=_say,
+        )
     if job.targets:
         from vfmseg.runs.targets import Target, validate_targets
 
@@ -124,6 +138,14 @@ def _fit_and_score(job: Job, folder: Path) -> None:
         ]
         validate_targets(folder / "checkpoints" / "last", targets, loaded, out=folder / TARGETS, say=_say)
         write_json(folder / ASKED, job.targets)
+
+
+def _measure(folder: Path, segmenter: Segmenter, result: Mapping[str, Any]) -> None:
+    from vfmseg.runs.folder import write_json
+    from vfmseg.studies.speed import measure_speed
+
+    found = measure_speed(segmenter, accelerator=result["accelerator"], precision=result["precision"])
+    write_json(folder / SPEED, found)
 
 
 def _say(message: str) -> None:

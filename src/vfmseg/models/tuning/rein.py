@@ -125,8 +125,10 @@ class ReinTuning(Tuning):
 
     def _shift(self, features: Tensor, index: int) -> Tensor:
         """Return by how much ``features`` (B, n, C) are moved."""
-        if torch.is_autocast_enabled(features.device.type):  # once, and not for each product
-            features = features.to(torch.get_autocast_dtype(features.device.type))
+        device = features.device.type
+        # once, and not for each product; the meta device, on which operations are counted, has no autocast to ask for
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            features = features.to(torch.get_autocast_dtype(device))
         tokens = self._tokens_of(index)  # m C
         values = self._of(self.token_values, index)(tokens[1:]).to(features.dtype)  # m-1 C
         values = F.pad(values, (0, 0, 1, 0))  # the first token changes nothing
