@@ -27,20 +27,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of a study: print what DuckDB answers over its table `trials` instead, such as "
         "'select encoder, avg(\"val/miou\") from trials group by encoder'",
     )
+    parser.add_argument("--csv", action="store_true", help="with --sql: print CSV")
+    parser.add_argument("--json", action="store_true", help="with --sql: print one JSON array")
 
 
 def run(options: argparse.Namespace, words: list[str]) -> int:
     """Write the page and say where it is, or answer a query."""
+    from vfmseg.errors import RecipeError, StudyError
+
     if options.sql is not None:
         from pathlib import Path
 
-        from vfmseg.errors import StudyError
-        from vfmseg.studies.query import answer
+        from vfmseg.studies.query import Form, answer
 
         if len(options.folders) != 1 or options.out:
             raise StudyError("--sql asks the table of one study: give its folder alone, without --out.")
-        print(answer(Path(options.folders[0]), options.sql))
+        if options.csv and options.json:
+            raise StudyError("--csv and --json exclude each other: each says how --sql prints. Choose one.")
+        form: Form = "csv" if options.csv else "json" if options.json else "table"
+        print(answer(Path(options.folders[0]), options.sql, form=form))
         return 0
+    if options.csv or options.json:
+        raise RecipeError("--csv and --json say how --sql prints; add --sql QUERY, or leave them out.")
     from vfmseg.report.folders import write_report
 
     print(write_report(options.folders, options.out))

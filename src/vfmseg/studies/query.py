@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vfmseg.errors import StudyError
+from vfmseg.studies.folder import STUDY
+from vfmseg.studies.store import CSV, PARQUET, refresh_table
+
+Form = Literal["table", "csv", "json"]
 
 
-def answer(results: Path, query: str) -> str:
-    """Return what a query over the table ``trials`` gives, as an aligned table.
+def answer(results: Path, query: str, *, form: Form = "table") -> str:
+    """Return what a query over the table ``trials`` gives.
+
+    The table is written anew first where trials have come further since.
 
     Args:
-        results: folder of a study, with ``trials.parquet`` or ``trials.csv``.
+        results: folder of a study; of one that is just a table, ``trials.parquet`` or ``trials.csv``.
         query: SQL; columns such as ``"val/miou"`` need double quotes.
+        form: an aligned table, CSV, or a JSON array with an object for every row.
 
     Raises:
-        StudyError: DuckDB is not installed, there is no table, or the query is wrong.
+        StudyError: DuckDB is not installed, there is no study and no table, or the query is wrong.
+        ResourceError: the table cannot be written.
     """
     try:
         import duckdb
@@ -25,22 +36,28 @@ def answer(results: Path, query: str) -> str:
         raise StudyError(
             "--sql needs DuckDB, which is not installed: pip install 'vfmseg[studies]'."
         ) from None
-    file = next(
-        (results / name for name in ("trials.parquet", "trials.csv") if (results / name).is_file()), None
-    )
+    if (results / STUDY).is_file():
+        refresh_table(results)
+    file = next((results / name for name in (PARQUET, CSV) if (results / name).is_file()), None)
     if file is None:
         raise StudyError(
-            f"{results} holds no trials.csv: it is no folder of a study, or its study has not ended once. "
-            "`vfmseg benchmark STUDY --out DIR` writes it."
+            f"{results} holds no study and no {CSV}: name the folder that `vfmseg benchmark STUDY --out DIR` wrote."
         )
     with duckdb.connect() as database:
         reader = database.read_parquet if file.suffix == ".parquet" else database.read_csv
-        reader(str(file)).create_view("trials")
         try:
+            reader(str(file)).create_view("trials")
             found = database.execute(query)
+            columns, rows = [column[0] for column in found.description or ()], found.fetchall()
         except duckdb.Error as error:
             raise StudyError(f"DuckDB refuses the query: {str(error).strip()}") from None
-        return _aligned([column[0] for column in found.description or ()], found.fetchall())
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        return text.getvalue().rstrip("\n")
+    if form == "json":
+        return json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str)
+    return _aligned(columns, rows)
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -14,12 +14,14 @@ from vfmseg.studies.folder import (
     RESULT,
     SPEED,
     STOPPED,
+    TARGETS,
     TARGETS_RESULT,
+    TRIALS,
     is_done,
     read_json,
     trial_folder,
 )
-from vfmseg.studies.plan_file import Plan, Planned, plan_of
+from vfmseg.studies.plan_file import PLAN, Plan, Planned, plan_of, read_plan
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
 
@@ -66,6 +68,25 @@ def write_rows(rows: Sequence[Row], results: Path) -> Path:
         partial.replace(path)
         _write_parquet(rows, columns, results / PARQUET)
     return path
+
+
+def refresh_table(results: Path) -> None:
+    """Write the table anew where a trial has come further since it was written, or where there is none.
+
+    Raises:
+        StudyError: the folder holds no study, or its plan is damaged.
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    path = results / CSV
+    if path.is_file() and path.stat().st_mtime_ns >= _last_change(results):
+        return
+    write_rows(rows_of(read_plan(results), results), results)
+
+
+def _last_change(results: Path) -> int:
+    """Return when a file of a trial was last made or replaced, or the plan was, in nanoseconds."""
+    places = [results / PLAN, *(results / TRIALS).glob("*"), *(results / TRIALS).glob(f"*/{TARGETS}")]
+    return max((place.stat().st_mtime_ns for place in places if place.exists()), default=0)
 
 
 def _row(plan: Plan, trial: Planned, results: Path) -> Row:
