@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ def _row(trial: Trial, found: Mapping[str, Estimate], price: float | None) -> di
         return row | {"left_out": trial.skipped}
     one = found[trial.id]
     row |= {"hours": round(one.hours, 4), "memory_gib": round(one.memory_gib, 2)}
+    row["from"] = one.source
     return row if price is None else row | {"price": round(one.hours * price, 2)}
 
 
@@ -94,16 +95,29 @@ def _table(
     total += f", about {duration(3600 * sum(hours.values()))}"
     if price is not None:
         total += f", {sum(hours.values()) * price:.2f} at {price:g} an hour"
-    is_measured = any(one.is_measured for one in found.values())
-    how = (
-        "from the finished trials of this folder"
-        if is_measured
-        else f"from --tflops {options.tflops:g}"
-        if options.tflops
-        else "from a product measured on this device"
+    return "\n".join([*lines, total, _how(found.values(), options.tflops)])
+
+
+def _how(found: Collection[Estimate], tflops: float | None) -> str:
+    """Return where the figures come from, in a sentence or two."""
+    like, others = (
+        sum(one.source == source for one in found) for source in ("trials like it", "finished trials")
     )
-    lines += [
-        total,
-        f"Time is an estimate {how}, by the arithmetic of the steps; memory is the device's, about.",
-    ]
-    return "\n".join(lines)
+    said = []
+    if like:
+        said.append(
+            f"{like} of {len(found)} are estimates from finished trials of equal model, batch and data in this folder."
+        )
+    if like < len(found):
+        how = (
+            "and the rate of the finished trials"
+            if others
+            else f"and --tflops {tflops:g}"
+            if tflops
+            else "and a product measured on this device"
+        )
+        said.append(
+            f"Time is an estimate from the arithmetic of the training steps {how}, right within a factor of two or so; "
+            "memory is the device's, about."
+        )
+    return " ".join(said)

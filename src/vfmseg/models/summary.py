@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from vfmseg.models.encoders.base import Encoder
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.types import Output, PixelLogits
 
@@ -53,6 +54,34 @@ def count_gflops(segmenter: Segmenter) -> float:
         for module in learning:
             module.training = True
     return float(counter.get_total_flops()) / 2e9  # torch counts a multiply-add as two
+
+
+@torch.no_grad()
+def count_encoder_gflops(encoder: Encoder) -> float:
+    """Count what an encoder costs on one image, in 10^9 multiply-adds, with what a tuning has put into it.
+
+    Blocks with parameters of equal shapes cost the same, so each kind is run once: a tenth of the time that
+    :func:`count_gflops` takes. The encoder is on the meta device, and stays as it was.
+    """
+    learning = [module for module in encoder.modules() if module.training]
+    encoder.eval()
+    pixels = torch.empty(1, 3, *encoder.image_size, device="meta")
+    of_kind: dict[tuple[torch.Size, ...], int] = {}
+    try:
+        with FlopCounterMode(display=False) as counter:
+            tokens = encoder.embed(pixels)
+        total = counter.get_total_flops()
+        for index, block in enumerate(encoder.blocks):
+            kind = tuple(parameter.shape for parameter in block.parameters())
+            if kind not in of_kind:
+                with FlopCounterMode(display=False) as counter:
+                    encoder.run_blocks(tokens, index, index + 1)
+                of_kind[kind] = counter.get_total_flops()
+            total += of_kind[kind]
+    finally:
+        for module in learning:
+            module.training = True
+    return float(total) / 2e9
 
 
 def _logits(output: Output) -> Tensor:

@@ -8,7 +8,7 @@ from support.encoders import FAMILIES
 from vfmseg.models.build import build
 from vfmseg.models.decoders.eomt import EoMTDecoder
 from vfmseg.models.segmenter import Segmenter
-from vfmseg.models.summary import ParameterCount, count_gflops, count_parameters
+from vfmseg.models.summary import ParameterCount, count_encoder_gflops, count_gflops, count_parameters
 
 NUM_CLASSES, NUM_QUERIES, WIDTH = 3, 5, 32
 
@@ -100,3 +100,13 @@ def test_count_gflops__computes_nothing_and_changes_nothing() -> None:
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert [module.training for module in segmenter.modules()] == modes
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize("family", ["vit_no_class", "eva02", "dinov3", "rope_mixed", "parallel", "sam"])
+def test_count_encoder_gflops__is_all_but_the_decoder(family: str) -> None:
+    with torch.device("meta"):
+        segmenter = tiny(family)
+    modes = [module.training for module in segmenter.train().modules()]
+    head = 16 * WIDTH * NUM_CLASSES / 1e9
+    assert count_encoder_gflops(segmenter.encoder) + head == pytest.approx(count_gflops(segmenter), rel=1e-12)
+    assert [module.training for module in segmenter.modules()] == modes
