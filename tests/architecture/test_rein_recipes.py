@@ -16,7 +16,7 @@ from vfmseg.runs.augmentation_recipe import ReinAugmentationRecipe
 from vfmseg.runs.decoder_recipe import FullMask2FormerRecipe
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import find_recipe, list_recipes, read_recipe
-from vfmseg.runs.targets import parse_target
+from vfmseg.runs.target import parse_target
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [name for name in list_recipes() if name.startswith("configs/rein/")]

@@ -198,3 +198,28 @@ def test_stopped__a_study_saves_what_runs_and_goes_on(tmp_path: Path) -> None:
     benchmark(study, "--out", tmp_path / "out")
     assert "resume" in (begun[0].parent / "log.txt").read_text()
     assert len(results(tmp_path / "out")) == 2
+
+
+def test_target__that_is_not_there_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path,
+        axes={"tuning.method": ["full"]},
+        targets={"night": {"name": "folder", "path": str(tmp_path / "nowhere")}},
+    )
+    benchmark(study, "--out", tmp_path / "out", code=1)
+    (row,) = rows(tmp_path / "out")
+    assert row["status"] == "failed"
+    assert "nowhere" in row["reason"]
+    assert not (tmp_path / "out" / "trials" / row["id"] / "checkpoints").exists()
+
+
+def test_target__has_its_classes_as_on_the_command_line(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path,
+        axes={"tuning.method": ["full"]},
+        targets={"dusk": {"scenes": {"domains": ["dusk"]}, "classes": {"car": None}}},
+    )
+    benchmark(study, "--out", tmp_path / "out")
+    (row,) = rows(tmp_path / "out")
+    result = tmp_path / "out" / "trials" / row["id"] / "targets" / "dusk" / "result.json"
+    assert json.loads(result.read_text())["ignored_classes"] == "car"

@@ -125,7 +125,8 @@ def _run_targets(
     question: ReliabilityQuestion | None,
     augment: AveragedViews | None,
 ) -> int:
-    from vfmseg.runs.targets import parse_target, validate_targets
+    from vfmseg.runs.target import parse_target
+    from vfmseg.runs.targets import validate_targets
 
     targets = [parse_target(text, split=options.split) for text in options.target]
     done = validate_targets(

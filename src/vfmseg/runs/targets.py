@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from vfmseg.errors import LabelError, RecipeError
@@ -32,6 +30,7 @@ from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.reliability import AskedReliability, ReliabilityQuestion, ask_reliability, summed_up
 from vfmseg.runs.restore import model_recipe, recipe_of
 from vfmseg.runs.start_weights import is_published
+from vfmseg.runs.target import Target
 from vfmseg.runs.target_classes import classes_of_model, match_target
 from vfmseg.runs.validate import (
     Prepared,
@@ -45,24 +44,6 @@ from vfmseg.runs.windows_recipe import said_of_view
 from vfmseg.tasks.catalog import build_task
 from vfmseg.training.callbacks.stopping import signals_given_back
 from vfmseg.transforms.averaged_views import AveragedViews
-
-_NAME = re.compile(r"\w[\w.-]*")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Data to score a model on."""
-
-    name: str
-    """What tables and its folder are called; letters, digits, underscores, and after the first dots and dashes."""
-    data: Mapping[str, Any]
-    """What differs from the recipe's `data`."""
-    split: str
-    """Of that data."""
-    classes: Mapping[str, str | None] = field(default_factory=dict)
-    """Its class -> the model's, where their names differ; None: ignored. Others are matched by name."""
-    unknown: str | None = None
-    """What marks its unknown objects, where reliability is asked for; None: as the question says."""
 
 
 @dataclass(frozen=True)
@@ -78,54 +59,6 @@ class TargetsRun:
     and ``bravo``, see :meth:`vfmseg.metrics.bravo.BravoIndices.record`, None where no target is one of its subsets."""
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
     """Target -> how far confidence can be believed on it; empty where it was not asked."""
-
-
-def parse_target(text: str, *, split: str) -> Target:
-    """Read ``NAME=PATH``, or ``NAME={key: value, ...}``: keys of the recipe's `data`, `split`, `classes` and `unknown`.
-
-    Args:
-        text: as typed.
-        split: where the text says none.
-
-    Raises:
-        RecipeError: with both forms, and what is wrong.
-    """
-    name, equals, value = text.partition("=")
-    how = (
-        "Write --target NAME=PATH, or --target 'NAME={name: bdd100k, path: PATH, split: val}' with any keys of the "
-        "recipe's data."
-    )
-    if not equals or not value or not _NAME.fullmatch(name):
-        raise RecipeError(
-            f"--target {text!r} does not name a target and its data. {how} A name has letters, digits and underscores, "
-            "and after the first also dots and dashes."
-        )
-    if not value.startswith("{"):
-        return Target(name, {"path": value}, split)
-    try:
-        keys = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--target {text!r}: {value} is no YAML mapping ({error}). {how}") from None
-    classes = keys.get("classes", {})
-    if not isinstance(classes, dict):
-        raise RecipeError(
-            f"--target {name}: classes is {classes!r}; write the target's class and the model's, as in "
-            "classes: {sedan: car, sky: null} (null: ignored)."
-        )
-    return Target(
-        name,
-        {key: v for key, v in keys.items() if key not in ("split", "classes", "unknown")},
-        str(keys.get("split", split)),
-        {str(theirs): None if ours is None else str(ours) for theirs, ours in classes.items()},
-        _unknown_of(keys.get("unknown")),
-    )
-
-
-def _unknown_of(value: Any) -> str | None:
-    """Return what marks unknown objects as ``--unknown`` has it: ``254``, ``[254, 253]`` or a folder."""
-    if value is None:
-        return None
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @memory_given_back()
@@ -166,7 +99,7 @@ def validate_targets(
     file = find_model_file(checkpoint)
     header = None if is_published(file) else read_header(file)
     base = recipe or recipe_of(file, {})
-    of_targets = {target.name: _recipe_of(base, target) for target in targets}
+    of_targets = {target.name: recipe_of_target(base, target) for target in targets}
     classes = classes_of_model(header, base.recipe)
     own = base.recipe if header is None else model_recipe(header, file)
     refuse_other_task(own, base.recipe, file)
@@ -262,7 +195,12 @@ def _say_of(say: Say, name: str, message: str) -> None:
     say(f"{name}: {message}")
 
 
-def _recipe_of(base: LoadedRecipe, target: Target) -> Recipe:
+def recipe_of_target(base: LoadedRecipe, target: Target) -> Recipe:
+    """Return the recipe whose data is the target's.
+
+    Raises:
+        RecipeError: keys that data does not have; names the target.
+    """
     try:
         return read_recipe(base.recipe, {"data": dict(target.data)}).recipe
     except RecipeError as error:

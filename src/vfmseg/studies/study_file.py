@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +12,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from vfmseg.data.yaml_text import load_yaml
-from vfmseg.errors import DataError, StudyError, nearest
+from vfmseg.errors import DataError, RecipeError, StudyError, nearest
 from vfmseg.runs.recipe_keys import keys
 from vfmseg.runs.recipe_reader import packaged_recipes_roots
+from vfmseg.runs.target import is_name, target_of
 from vfmseg.studies.levels import Keys, label_of, read_levels, unknown_keys, wrong_when
 
 _STRICT = ConfigDict(extra="forbid")
@@ -179,6 +180,11 @@ def study_of(tree: Mapping[str, Any], *, name: str, source: str = "the study") -
         *((f"prepare.{label}", one.keys) for label, one in file.prepare.items()),
     ):
         wrong += unknown_keys(where, some, known)
+    targets = {
+        label: {"path": value} if isinstance(value, str) else value for label, value in file.targets.items()
+    }
+    for label, of_target in targets.items():
+        wrong += _wrong_target(label, of_target, known)
     if wrong:
         raise StudyError(_listed(source, wrong))
     others = [axis for axis in axes if axis not in (ranked, SEED)]
@@ -190,15 +196,25 @@ def study_of(tree: Mapping[str, Any], *, name: str, source: str = "the study") -
         adjust=tuple(file.adjust),
         skip=tuple(file.skip),
         prepare=file.prepare,
-        targets={
-            label: {"path": value} if isinstance(value, str) else value
-            for label, value in file.targets.items()
-        },
+        targets=targets,
         ranked=ranked,
         reference={axis: reference.get(axis, next(iter(axes[axis]))) for axis in others},
         budget=file.budget,
         source=source,
     )
+
+
+def _wrong_target(label: str, given: Keys, known: Iterable[str]) -> list[str]:
+    """Return what is wrong with a target, before anything is trained."""
+    if not is_name(label):
+        return [
+            f"targets.{label}: a name has letters, digits and underscores, and after the first also dots and dashes"
+        ]
+    try:
+        target = target_of(label, given, split="val")
+    except RecipeError as error:
+        return [f"targets.{label}: {error}"]
+    return unknown_keys(f"targets.{label}", {f"data.{key}": v for key, v in target.data.items()}, known)
 
 
 def find_study(source: str | Path) -> Path:

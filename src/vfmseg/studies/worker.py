@@ -111,12 +111,18 @@ def _leave_with(parent: int) -> None:
 
 
 def _fit_and_score(job: Job, folder: Path) -> None:
+    from vfmseg.runs.assemble import open_split
     from vfmseg.runs.fit import fit
     from vfmseg.runs.folder import write_json
     from vfmseg.runs.recipe_reader import read_recipe
+    from vfmseg.runs.target import target_of
+    from vfmseg.runs.targets import recipe_of_target, validate_targets
 
     loaded = read_recipe(job.recipe)
+    targets = [target_of(name, keys, split="val") for name, keys in job.targets.items()]
     if not (folder / RESULT).is_file():
+        for target in targets:  # what is wrong with them is said before anything is trained
+            open_split(recipe_of_target(loaded, target), target.split)
         resumes = (folder / "checkpoints" / "last").exists()
         # parts of a sharded model are on other devices
         measure = None if loaded.recipe.trainer.strategy == "fsdp" else functools.partial(_measure, folder)
@@ -129,13 +135,7 @@ def _fit_and_score(job: Job, folder: Path) -> None:
             finished=measure,
             say=_say,
         )
-    if job.targets:
-        from vfmseg.runs.targets import Target, validate_targets
-
-        targets = [
-            Target(name, {k: v for k, v in keys.items() if k != "split"}, str(keys.get("split", "val")))
-            for name, keys in job.targets.items()
-        ]
+    if targets:
         validate_targets(folder / "checkpoints" / "last", targets, loaded, out=folder / TARGETS, say=_say)
         write_json(folder / ASKED, job.targets)
 

@@ -22,7 +22,8 @@ from vfmseg.runs.load import load
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.start_weights import build_published
-from vfmseg.runs.targets import Target, validate_targets
+from vfmseg.runs.target import Target
+from vfmseg.runs.targets import validate_targets
 from vfmseg.runs.validate import validate
 from vfmseg.tasks.semantic import predict_windows
 from vfmseg.transforms.halve import halve

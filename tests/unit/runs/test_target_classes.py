@@ -17,8 +17,9 @@ from vfmseg.data.dataset import open_dataset
 from vfmseg.data.spec import read_label_map
 from vfmseg.errors import CheckpointError, RecipeError
 from vfmseg.runs.recipe_reader import read_recipe
+from vfmseg.runs.target import Target
 from vfmseg.runs.target_classes import classes_of_model, match_target
-from vfmseg.runs.targets import Target, validate_targets
+from vfmseg.runs.targets import validate_targets
 
 CITY = read_label_map("cityscapes").label_space
 

@@ -69,6 +69,12 @@ def test_levels__are_called_as_yaml_writes_them() -> None:
         ),
         ({"prepare": {"p": {"keys": {"x": 3}}}}, "prepare.p: 'x' is no recipe key"),
         ({"budget": {"hours": 0}}, "budget.hours"),
+        ({"targets": {"dusk": {"scnes": {}}}}, "targets.dusk: 'data.scnes' is no recipe key. Did you mean"),
+        ({"targets": {"..": "elsewhere"}}, "targets...: a name has letters"),
+        (
+            {"targets": {"dusk": {"path": "x", "classes": "car"}}},
+            "targets.dusk: --target dusk: classes is 'car'",
+        ),
     ],
 )
 def test_mistake__is_named(changes: dict[str, Any], said: str) -> None:
