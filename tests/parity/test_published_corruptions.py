@@ -9,6 +9,7 @@ here.
 import numpy as np
 import pytest
 
+from support.photo import picture
 from vfmseg.transforms.corruption_textures import plasma
 from vfmseg.transforms.corruptions import SEVERITIES, corrupt
 
@@ -31,17 +32,6 @@ PUBLISHED = {  # kind: PSNR of severities 1 to 5, tolerance
     "jpeg_compression": ((31.29, 29.85, 29.47, 27.49, 25.89), 0.1),
 }
 SEEDS = {"motion_blur": 30, "snow": 8, "fog": 30, "elastic_transform": 8, "glass_blur": 2}
-
-
-def picture(height, width):
-    """A picture with edges, soft parts, texture, black and white, and all colours."""
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    image = np.stack([x, y, (x + y) / 2], -1) * 150 + 40
-    image[(y * 6 % 1 < 0.3) & (x * 5 % 1 < 0.5)] *= (1.2, 0.4, 0.7)
-    image += 12 * np.sin(x * 90)[..., None]
-    image[: height // 12] = 255
-    image[-height // 12 :, : width // 3] = 0
-    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)

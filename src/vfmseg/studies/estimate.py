@@ -22,6 +22,7 @@ from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.tuning_recipe import PartialRecipe
 from vfmseg.studies.folder import COST, RESULT, TRIALS, is_done, read_json, trial_folder
 from vfmseg.studies.model_size import ModelSize, ModelSizes, shape_key
+from vfmseg.studies.runner import targets_of
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
 
@@ -126,7 +127,7 @@ def _finished(study: Study, trials: Sequence[Trial], results: Path) -> Iterator[
     before = (place.parent for place in sorted((results / TRIALS).glob(f"*/{RESULT}")))
     others = [folder for folder in before if folder.name not in recipes][:_MOST_READ]
     for trial in recipes.values():
-        targets: dict[str, Any] = {} if trial.prepares is not None else dict(study.targets)
+        targets = targets_of(trial, study)
         folder = trial_folder(results, trial.id)
         if is_done(folder, targets) and trial.recipe is not None:
             yield from _spent(trial.recipe, folder)

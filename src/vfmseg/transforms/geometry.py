@@ -54,6 +54,11 @@ def scaled_size(image_size: Size, target_size: Size, scale: float) -> Size:
     return max(1, int(np.float32(height) * ratio)), max(1, int(np.float32(width) * ratio))
 
 
+def crop_window(top: int, left: int, resized_size: Size, size: Size) -> Window:
+    """Return the part of a scaled image that a crop of ``size`` at ``top`` and ``left`` shows, if it is as large."""
+    return top, left, min(size[0], resized_size[0]), min(size[1], resized_size[1])
+
+
 def source_window(window: Window, source_size: Size, resized_size: Size) -> Window:
     """Return the part of the source that an antialiased bilinear resize reads for ``window`` of its result.
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from vfmseg.errors import RecipeError
 from vfmseg.transforms.color import ColorDraws, adjust_color
 from vfmseg.transforms.geometry import (
-    Window,
     check_sizes,
+    crop_window,
     cut,
     look_up,
     mirror,
@@ -197,7 +197,7 @@ def _crop_image(sample: Sample, plan: AugmentationPlan, size: Size) -> NDArray[n
     """Return the crop without padding: (at most height, at most width, 3) uint8."""
     image_size = _size_of(sample)
     resized_size = scaled_size(image_size, size, plan.scale)
-    window = _crop_window(resized_size, plan, size)
+    window = crop_window(plan.top, plan.left, resized_size, size)
     pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())  # (H, W, 3)
     if plan.color == ColorDraws() and not plan.flip:
         return cut(resize(pixels, resized_size), window)
@@ -213,17 +213,15 @@ def _crop_image(sample: Sample, plan: AugmentationPlan, size: Size) -> NDArray[n
     return cut(resize(canvas, resized_size), window)
 
 
-def _crop_window(resized_size: Size, plan: AugmentationPlan, size: Size) -> Window:
-    return plan.top, plan.left, min(size[0], resized_size[0]), min(size[1], resized_size[1])
-
-
 def _label_index(
     sample: Sample, plan: AugmentationPlan, size: Size
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows and columns of the sample's id map that the crop shows."""
     image_size = _size_of(sample)
     resized_size = scaled_size(image_size, size, plan.scale)
-    return nearest_index(image_size, resized_size, _crop_window(resized_size, plan, size), flip=plan.flip)
+    return nearest_index(
+        image_size, resized_size, crop_window(plan.top, plan.left, resized_size, size), flip=plan.flip
+    )
 
 
 def _shows_label(targets: Targets, rows: slice | NDArray[np.intp], columns: slice | NDArray[np.intp]) -> bool:

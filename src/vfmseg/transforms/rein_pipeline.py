@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vfmseg.errors import RecipeError
-from vfmseg.transforms.geometry import Window, check_sizes, cut, look_up, pad, pad_to_planes
+from vfmseg.transforms.geometry import check_sizes, crop_window, cut, look_up, pad, pad_to_planes
 from vfmseg.transforms.photometric import PhotometricDraws, distort, draw_photometric
 from vfmseg.types import IGNORE_INDEX, Sample, Size, Targets
 
@@ -197,7 +197,7 @@ def apply_plan(sample: Sample, plan: ReinPlan, size: Size) -> Sample:
     pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())  # (H, W, 3)
     if image_size != plan.resized_size:
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-    crop = np.ascontiguousarray(cut(pixels, _crop_window(plan, size)))
+    crop = np.ascontiguousarray(cut(pixels, crop_window(plan.top, plan.left, plan.resized_size, size)))
     if plan.flip:
         crop, ids = cv2.flip(crop, 1), np.ascontiguousarray(ids[:, ::-1])
     planes = pad_to_planes(distort(crop, plan.color), size, MEAN_COLOR)
@@ -209,14 +209,9 @@ def apply_plan(sample: Sample, plan: ReinPlan, size: Size) -> Sample:
     )
 
 
-def _crop_window(plan: ReinPlan, size: Size) -> Window:
-    height, width = plan.resized_size
-    return plan.top, plan.left, min(size[0], height), min(size[1], width)
-
-
 def _label_index(image_size: Size, plan: ReinPlan, size: Size) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows and columns of the id map that the crop shows, as OpenCV's nearest resize chooses them."""
-    top, left, height, width = _crop_window(plan, size)
+    top, left, height, width = crop_window(plan.top, plan.left, plan.resized_size, size)
     spans = ((top, height), (left, width))
     rows, columns = (
         # OpenCV floors index times 1 / (new / old), in double precision.

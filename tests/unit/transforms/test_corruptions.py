@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from support.photo import picture
 from vfmseg.errors import RecipeError
 from vfmseg.transforms.corruption_textures import plasma
 from vfmseg.transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt, image_seed
@@ -17,24 +18,13 @@ RANDOM = {
 }
 
 
-def natural(height, width):
-    """A picture with edges, soft parts, texture, black and white, and all colours."""
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    image = np.stack([x, y, (x + y) / 2], -1) * 150 + 40
-    image[(y * 6 % 1 < 0.3) & (x * 5 % 1 < 0.5)] *= (1.2, 0.4, 0.7)
-    image += 12 * np.sin(x * 90)[..., None]
-    image[: height // 12] = 255
-    image[-height // 12 :, : width // 3] = 0
-    return np.clip(image, 0, 255).astype(np.uint8)
-
-
 def psnr(image, other):
     return 10 * np.log10(255**2 / np.square(image.astype(float) - other).mean())
 
 
 @pytest.fixture(scope="module")
 def image():
-    return natural(120, 161)
+    return picture(120, 161)
 
 
 def test_corruptions__are_the_15_of_the_paper_in_its_order():
@@ -48,7 +38,7 @@ def test_corruptions__are_the_15_of_the_paper_in_its_order():
 def test_corrupt__same_seed_same_bytes_and_the_image_is_left_alone(kind, image):
     before = image.copy()
     first = corrupt(image, kind, 3, 11)
-    corrupt(natural(50, 40), kind, 3, 12)
+    corrupt(picture(50, 40), kind, 3, 12)
     np.random.seed(5)
     assert np.array_equal(corrupt(image, kind, 3, 11), first)
     assert np.array_equal(image, before)
@@ -65,7 +55,7 @@ def test_corrupt__image_that_is_a_view_gives_the_same(kind, image):
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (64, 64), (33, 200), (201, 47)])
 def test_corrupt__any_size(kind, size):
-    image = natural(*size)
+    image = picture(*size)
     for severity in (1, 5):
         corrupted = corrupt(image, kind, severity, 0)
         assert (corrupted.shape, corrupted.dtype) == (image.shape, np.uint8)
@@ -74,7 +64,7 @@ def test_corrupt__any_size(kind, size):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_corrupt__a_street_scene_in_full_size(kind):
-    image = natural(1024, 2048)
+    image = picture(1024, 2048)
     assert 4 < psnr(image, corrupt(image, kind, 5, 0)) < 50
 
 
@@ -268,7 +258,7 @@ def test_elastic_transform__moves_by_the_stated_distance(size, distance):
 
 
 def test_pixelate__has_blocks_of_one_colour():
-    corrupted = corrupt(natural(80, 120), "pixelate", 5, 0)
+    corrupted = corrupt(picture(80, 120), "pixelate", 5, 0)
     blocks = corrupted.reshape(20, 4, 30, 4, 3)
     assert np.array_equal(blocks, np.broadcast_to(blocks[:, :1, :, :1], blocks.shape))
 
@@ -285,7 +275,7 @@ def test_image_seed__both_name_and_seed_decide():
 
 
 def _in_process(kind):
-    return corrupt(natural(40, 60), kind, 4, image_seed("a.png", 0))
+    return corrupt(picture(40, 60), kind, 4, image_seed("a.png", 0))
 
 
 @pytest.mark.slow

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vfmseg.errors import StudyError, nearest
 from vfmseg.studies.statistics.images import (
     ImageCounts,
     pooled_scores,
     resampled_scores,
     scores_without_each,
 )
-from vfmseg.studies.statistics.seeds import check_confidence
+from vfmseg.studies.statistics.seeds import check_confidence, places_of
 
 Floats = NDArray[np.float64]
 Method = Literal["bca", "percentile"]
@@ -69,10 +68,7 @@ def paired_bootstrap(
         StudyError: a model that ``counts`` has not, or a confidence outside 0..1.
     """
     check_confidence(confidence)
-    for model in (first, second):
-        if model not in counts.models:
-            raise StudyError(f"There is no model {model}.{nearest(model, counts.models)}")
-    index = [counts.models.index(model) for model in (first, second)]
+    index = places_of(counts.models, first, second)
     sign = ((counts.model_of_run == i) / counts.runs_per_model[i] for i in index)
     weights = next(sign) - next(sign)  # (T,) of runs in the difference
     used = weights != 0

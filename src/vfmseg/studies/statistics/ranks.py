@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vfmseg.errors import StudyError, nearest
+from vfmseg.errors import StudyError
 from vfmseg.studies.statistics.noise import ScoreNoise, Source, over_errors
-from vfmseg.studies.statistics.seeds import check_confidence
+from vfmseg.studies.statistics.seeds import check_confidence, places_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -138,12 +138,9 @@ def compare_two(noise: ScoreNoise, first: str, second: str, *, confidence: float
         StudyError: a model that ``noise`` has not, one model twice, or a confidence outside 0..1.
     """
     check_confidence(confidence)
-    for model in (first, second):
-        if model not in noise.models:
-            raise StudyError(f"There is no model {model}.{nearest(model, noise.models)}")
+    j, k = places_of(noise.models, first, second)
     if first == second:
         raise StudyError(f"{first} cannot be compared with itself. Name another model.")
-    j, k = noise.models.index(first), noise.models.index(second)
     se = noise.standard_errors()
     difference = float(noise.scores[j] - noise.scores[k])
     statistic = abs(float(over_errors(np.array([difference]), se[j, [k]])[0]))

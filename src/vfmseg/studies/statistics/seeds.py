@@ -7,14 +7,14 @@ standard deviation is wrong by half of itself more often than not, that of 10 mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vfmseg.errors import StudyError
+from vfmseg.errors import StudyError, nearest
 
 Floats = NDArray[np.float64]
 
@@ -167,6 +167,14 @@ def check_confidence(confidence: float) -> None:
     """Raise StudyError unless ``confidence`` lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise StudyError(f"A confidence of {confidence} is not between 0 and 1. Give 0.95 for 95 %.")
+
+
+def places_of(models: Sequence[str], *wanted: str) -> tuple[int, ...]:
+    """Return where models stand among ``models``; raise StudyError for one that is not there."""
+    for model in wanted:
+        if model not in models:
+            raise StudyError(f"There is no model {model}.{nearest(model, models)}")
+    return tuple(models.index(model) for model in wanted)
 
 
 def check_names(kind: str, names: Iterable[str | int]) -> None:
