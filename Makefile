@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 # The test workers are the parallelism: more threads than cores only get into each other's way.
+# Work is stolen, as slow tests lie beside each other: one worker would end with all of them.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 BENCHMARKS := $(filter-out benchmarks/measuring.py,$(wildcard benchmarks/*.py))
 
@@ -20,7 +21,7 @@ demo: $(VENV)/.installed ## generate scenes, fit a tiny model, validate, predict
 	$(BIN)/vfmseg demo
 
 test: $(VENV)/.installed-dev ## run the fast tests on all cores
-	$(PYTEST) -n auto
+	$(PYTEST) -n auto --dist worksteal
 
 check: $(VENV)/.installed-dev ## lint, formatting, types and the import rule
 	$(BIN)/ruff check .
@@ -33,7 +34,7 @@ format: $(VENV)/.installed-dev ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 test-slow: $(VENV)/.installed-dev ## run the slow tests; with VFMSEG_CAMVID=camvid.zip those on CamVid, too
-	$(PYTEST) -n auto -m "slow or camvid"
+	$(PYTEST) -n auto --dist worksteal -m "slow or camvid"
 
 test-gpu: $(VENV)/.installed-dev ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

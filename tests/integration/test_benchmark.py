@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from support.tiny import tiny_recipe
@@ -223,3 +224,46 @@ def test_target__has_its_classes_as_on_the_command_line(tmp_path: Path) -> None:
     (row,) = rows(tmp_path / "out")
     result = tmp_path / "out" / "trials" / row["id"] / "targets" / "dusk" / "result.json"
     assert json.loads(result.read_text())["ignored_classes"] == "car"
+
+
+def test_frozen_trials__share_features_and_no_number_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoders = {
+        "linear": {"decoder.name": "linear"},
+        "masks": {
+            "decoder.name": "mask2former",
+            "decoder.num_queries": 5,
+            "decoder.num_blocks": 1,
+            "decoder.embed_dim": 16,
+            "decoder.num_heads": 2,
+        },
+    }
+    changes = {
+        "keys": {"tuning.method": "frozen", "training.validate_every": 0.5},
+        "axes": {"decoder": decoders, "training.learning_rate": [1e-3, 1e-2]},
+        "targets": {"dusk": {"scenes": {"domains": ["dusk"]}}},
+    }
+    alone = write_study(tmp_path, "alone", **changes, budget={"features_gib": 0})
+    shared = write_study(tmp_path, "shared", **changes)
+    for study, name in ((alone, "alone"), (shared, "shared")):
+        benchmark(study, "--out", tmp_path / name)
+        assert not (tmp_path / name / "features").exists()
+    assert results(tmp_path / "shared") == results(tmp_path / "alone")
+    for file in (tmp_path / "alone").glob("trials/*/checkpoints/last/model.safetensors"):
+        ours, theirs = (
+            read_tensors(tmp_path / name / file.relative_to(tmp_path / "alone"))
+            for name in ("shared", "alone")
+        )
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    table = rows(tmp_path / "shared")
+    # 12 micro-batches and three validations of three images: the first of each shape is computed to compare
+    read = [int(row["features/read"]) for row in table]
+    assert read[0] > 0, "its own second validation"
+    assert min(read[1:]) > read[0] + 8
+    # an encoder of two tiny blocks may be faster than the disk
+    assert all(row["features/ended"] == "" or "takes longer" in row["features/ended"] for row in table)
+    for row in table:
+        saved = float(row["features/saved_seconds"])
+        assert float(row["cost/seconds_alone"]) == pytest.approx(float(row["cost/seconds"]) + saved, abs=1e-5)
+    assert "features/read" not in rows(tmp_path / "alone")[0]

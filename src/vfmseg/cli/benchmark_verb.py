@@ -89,6 +89,9 @@ def _run(study: Study, options: argparse.Namespace, words: list[str]) -> int:
         return _code(tally)
     table = write_table(study, trials, folder)
     print(_summary(tally, duration(tally.seconds)))
+    if abs(tally.saved_seconds) >= 1:
+        did = "saved" if tally.saved_seconds > 0 else "cost"
+        print(f"features of frozen encoders, shared by trials, {did} {duration(abs(tally.saved_seconds))}")
     print(f"table: {table}")
     from vfmseg.report.study import write_study_report  # statistics take a second to load
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from torch import Tensor, nn
 
@@ -34,9 +35,19 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Segment ``images`` (B, 3, H, W) uint8 RGB, H W the encoder's ``image_size``."""
-        pixels = self.encoder.normalise(images)
-        output: Output = self.decoder(self.encoder, pixels, self.tuning.queries())
+        pixels, store = self.encoder.normalise(images), self.encoder.features
+        with nullcontext() if store is None else store.seeing(images, training=self.training):
+            output: Output = self.decoder(self.encoder, pixels, self.tuning.queries())
         return output
+
+    @property
+    def features_can_be_shared(self) -> bool:
+        """Whether the encoder's tokens are a function of the image alone, which does not change as others learn."""
+        return (
+            not self.tuning.encoder_learns
+            and next(self.tuning.added_parameters(), None) is None
+            and not any(parameter.requires_grad for parameter in self.encoder.parameters())
+        )
 
     def train(self, mode: bool = True) -> Segmenter:
         """Switch to training mode; an encoder whose own layers do not train stays in evaluation mode."""

@@ -46,6 +46,7 @@ from vfmseg.runs.recipe import LoadedRecipe, Recipe, in_steps
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree, recipe_yaml
 from vfmseg.runs.resume import OwnRates, find_resume_file, refuse_other_data
 from vfmseg.runs.schedule_notes import long_warmup, returning_masks
+from vfmseg.runs.shared_features import SharedFeatures, features_shared
 from vfmseg.runs.start_weights import start_from
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.checkpoints import Checkpoints, restored_step
@@ -81,6 +82,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     pause_at: int | None = None,
+    features: SharedFeatures | None = None,
     finished: Callable[[Segmenter, Mapping[str, Any]], None] | None = None,
     say: Say = say_on_stderr,
     **overrides: Any,
@@ -94,6 +96,7 @@ def fit(
         overwrite: replace the run in ``out``.
         pause_at: stop with the first validation at or after this optimiser step, to be resumed: nothing of the schedule
             changes, and there is no result yet. The last step is no pause.
+        features: where tokens of a frozen encoder are kept and found; no number changes.
         finished: called with the trained segmenter and the row of result.json before that is written; not where the run
             was finished already.
         say: where messages go.
@@ -162,9 +165,10 @@ def fit(
     trainer = build_trainer(chosen, machine, callbacks=[*callbacks.all, OwnRates()], loggers=loggers)
     started = time.perf_counter()
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(resume_file) if resume_file else None)
-        if module.validation is None or module.validation.step != trainer.global_step:
-            trainer.validate(module, datamodule=data, verbose=False)
+        with features_shared(segmenter, chosen, machine, features, say):
+            trainer.fit(module, datamodule=data, ckpt_path=str(resume_file) if resume_file else None)
+            if module.validation is None or module.validation.step != trainer.global_step:
+                trainer.validate(module, datamodule=data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise ResourceError(
             f"The GPU has too little memory for data.batch_size {chosen.data.batch_size}: {error}. Halve it (the "

@@ -29,6 +29,7 @@ from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.reliability import AskedReliability, ReliabilityQuestion, ask_reliability, summed_up
 from vfmseg.runs.restore import model_recipe, recipe_of
+from vfmseg.runs.shared_features import SharedFeatures, features_shared
 from vfmseg.runs.start_weights import is_published
 from vfmseg.runs.target import Target
 from vfmseg.runs.target_classes import classes_of_model, match_target
@@ -71,6 +72,7 @@ def validate_targets(
     out: str | Path | None = None,
     reliability: ReliabilityQuestion | None = None,
     augment: AveragedViews | None = None,
+    features: SharedFeatures | None = None,
     say: Say = say_on_stderr,
 ) -> TargetsRun:
     """Score a checkpoint on each target; all are opened before the first is scored, and the model is loaded once.
@@ -82,6 +84,7 @@ def validate_targets(
         out: where to write ``targets.json`` and a folder a target; nothing is written without it.
         reliability: also judge how far confidence can be believed on each, and over the subsets of the BRAVO challenge.
         augment: test-time augmentation, as of :func:`vfmseg.runs.validate.validate`.
+        features: where tokens of a frozen encoder are kept and found; no number changes.
         say: where messages go.
 
     Raises:
@@ -129,8 +132,8 @@ def validate_targets(
     prepared: Prepared | None = None
     for target in targets:
         folder = None if out is None else Path(out) / target.name
+        own_say = functools.partial(_say_of, say, target.name)
         if prepared is None:
-            own_say = functools.partial(_say_of, say, target.name)
             prepared = prepare(
                 file,
                 of_targets[target.name],
@@ -148,14 +151,13 @@ def validate_targets(
             )
             if writes:
                 make_writable(Path(str(folder)))
-            say(
-                f"{target.name}: validate: the same on {len(val)} images of {chosen.data.name} ({target.split})"
-            )
+            own_say(f"validate: the same on {len(val)} images of {chosen.data.name} ({target.split})")
             for line in said_of_view(chosen.windows, chosen.data):
-                say(f"{target.name}: validate: {line}")
+                own_say(f"validate: {line}")
         prepared = dataclasses.replace(prepared, reliability=asked.get(target.name))
         try:
-            done = score(prepared, out=folder, say=functools.partial(_say_of, say, target.name))
+            with features_shared(prepared.segmenter, prepared.own, prepared.machine, features, own_say):
+                done = score(prepared, out=folder, say=own_say)
         except LabelError as error:
             raise LabelError(f"--target {target.name}: {error}") from None
         if done.reliability is not None:

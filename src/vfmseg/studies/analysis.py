@@ -29,7 +29,7 @@ from vfmseg.studies.store import Row
 
 MOST_COMPARED = 40
 """Settings up to which every one is compared with every other one."""
-_TIME = "cost/seconds"
+_TIME = "cost/seconds_alone"
 _MOST_DRAWS, _FEWEST_DRAWS = 20_000, 1_000
 """Of the errors of a setting."""
 _MANY_NUMBERS, _MOST_NUMBERS = 60_000_000, 200_000_000

@@ -34,9 +34,9 @@ class CostKind:
 
 
 COSTS = (
-    CostKind("cost/seconds", "Time of a trial", "s"),
-    CostKind("cost/gpu_hours", "GPU hours", "h"),
-    CostKind("cost/cpu_hours", "CPU hours", "h"),
+    CostKind("cost/seconds_alone", "Time of a trial", "s"),
+    CostKind("cost/gpu_hours_alone", "GPU hours", "h"),
+    CostKind("cost/cpu_hours_alone", "CPU hours", "h"),
     CostKind("cost/energy_kwh", "Energy", "kWh"),
     CostKind("peak_memory_gib", "Peak memory", "GiB"),
     CostKind("parameters_total", "Parameters", ""),

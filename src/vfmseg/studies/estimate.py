@@ -20,7 +20,8 @@ import torch
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.tuning_recipe import PartialRecipe
-from vfmseg.studies.folder import COST, RESULT, TRIALS, is_done, read_json, trial_folder
+from vfmseg.studies.costs import cost_of
+from vfmseg.studies.folder import RESULT, TRIALS, is_done, read_json, trial_folder
 from vfmseg.studies.model_size import ModelSize, ModelSizes, shape_key
 from vfmseg.studies.runner import targets_of
 from vfmseg.studies.study_file import Study
@@ -137,7 +138,7 @@ def _finished(study: Study, trials: Sequence[Trial], results: Path) -> Iterator[
 
 def _spent(recipe: Recipe, folder: Path) -> Iterator[_Finished]:
     result: Mapping[str, Any] = read_json(folder / RESULT) or {}
-    seconds = (read_json(folder / COST) or result).get("seconds")
+    seconds = cost_of(folder).get("seconds_alone") or result.get("seconds")
     if seconds:
         yield _Finished(recipe, float(seconds), result.get("peak_memory_gib"))
 

@@ -24,6 +24,7 @@ from vfmseg.studies.racing_contests import (
     scores_of,
 )
 from vfmseg.studies.runner import Say, Tally, run_stage, what_is_left
+from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.statistics.racing import halve, possible_winners, shared_confidence
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import Trial
@@ -72,23 +73,26 @@ def race_trials(
         study,
         say,
     )
+    features = FeaturePlan(todo, results, study.budget.features_gib)
     open_ids = {trial.id for trial in todo}
     try:
-        run_stage([one for one in todo if one.prepares is not None], study, results, lanes, tally, clock)
+        run_stage(
+            [one for one in todo if one.prepares is not None], study, results, lanes, tally, clock, features
+        )
         for share in rules.shares:
             steps = _rung(contests, share, results)
             running = _open(contests, open_ids, tally)
             stage = [
                 one for one in running if one.id in steps and score_at(one, steps[one.id], results) is None
             ]
-            run_stage(stage, study, results, lanes, tally, clock, pause_at=steps)
+            run_stage(stage, study, results, lanes, tally, clock, features, pause_at=steps)
             if tally.waiting or tally.elsewhere:
                 break
             for contest in contests:
                 _decide(contest, share, steps, each, rules.eta, results, say)
-            _write_stopped(contests, open_ids, results, tally, clock)
+            _write_stopped(contests, open_ids, results, tally, clock, features)
         else:
-            run_stage(_open(contests, open_ids, tally), study, results, lanes, tally, clock)
+            run_stage(_open(contests, open_ids, tally), study, results, lanes, tally, clock, features)
     finally:
         for lane in lanes:
             lane.close()
@@ -151,7 +155,12 @@ def _decide(
 
 
 def _write_stopped(
-    contests: Sequence[Contest], open_ids: set[str], results: Path, tally: Tally, clock: Clock
+    contests: Sequence[Contest],
+    open_ids: set[str],
+    results: Path,
+    tally: Tally,
+    clock: Clock,
+    features: FeaturePlan,
 ) -> None:
     """Write down which trials race nowhere any more."""
     from vfmseg.runs.folder import write_json
@@ -164,6 +173,7 @@ def _write_stopped(
                     continue
                 tally.stopped[trial.id] = step
                 clock.leave()
+                features.leave(trial)
                 reason = "left the race: surely not among the models kept"
                 scores = {headline_of(trial): score_at(trial, step, results)}
                 write_json(

@@ -14,8 +14,9 @@ from typing import Any
 from vfmseg.errors import StudyError
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.clock import Clock
-from vfmseg.studies.folder import FAILURE, is_done, trial_folder
+from vfmseg.studies.folder import FAILURE, FEATURES, is_done, read_json, trial_folder
 from vfmseg.studies.lanes import Lane
+from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.study_file import Study
 from vfmseg.studies.trials import PREPARED, Trial
 from vfmseg.studies.worker import Job, Outcome
@@ -42,6 +43,8 @@ class Tally:
     """Id -> the step at which a race stopped it."""
     seconds: float = 0.0
     """Sum over the trials finished now."""
+    saved_seconds: float = 0.0
+    """What these would have taken more, had each computed all features of its frozen encoder itself."""
 
 
 def open_results(study: Study, folder: Path) -> None:
@@ -52,7 +55,7 @@ def open_results(study: Study, folder: Path) -> None:
         ResourceError: it cannot be written.
     """
     from vfmseg.runs.folder import make_writable, write_json
-    from vfmseg.studies.folder import STUDY, read_json
+    from vfmseg.studies.folder import STUDY
 
     known = read_json(folder / STUDY)
     if known is None and folder.is_dir() and any(folder.iterdir()):
@@ -148,12 +151,13 @@ def run_trials(
     if tally.failed:
         say(f"{len(tally.failed)} trials failed before and are left: --retry runs them again")
     clock = Clock(total, len(tally.before), len(todo), len(lanes), study, say)
+    features = FeaturePlan(todo, results, study.budget.features_gib)
     try:
         for stage in (
             [trial for trial in todo if trial.prepares is not None],
             [trial for trial in todo if trial.prepares is None],
         ):
-            run_stage(stage, study, results, lanes, tally, clock)
+            run_stage(stage, study, results, lanes, tally, clock, features)
     finally:
         for lane in lanes:
             lane.close()
@@ -167,6 +171,7 @@ def run_stage(
     lanes: Sequence[Lane],
     tally: Tally,
     clock: Clock,
+    features: FeaturePlan,
     *,
     pause_at: Mapping[str, int] | None = None,
 ) -> None:
@@ -179,6 +184,7 @@ def run_stage(
         lanes: where trials run; not closed, but by an exception.
         tally: what went before is looked up there.
         clock: says how it goes, and when nothing more may begin.
+        features: says where trials keep those of their frozen encoders.
         pause_at: trial id -> optimiser step whose validation pauses it; it is then in no list of the tally.
     """
     pauses = pause_at or {}
@@ -206,10 +212,16 @@ def run_stage(
             elif trial.needs in tally.waiting:
                 outcome = Outcome("stopped", 0.0, f"its preparation {trial.needs} is not done")
             else:
-                job = dataclasses.replace(job_of(trial, study, results), pause_at=pauses.get(trial.id))
+                job = dataclasses.replace(
+                    job_of(trial, study, results),
+                    features=features.place_of(trial),
+                    pause_at=pauses.get(trial.id),
+                )
                 outcome = lane.run(job)
             with guard:
-                _note(trial, outcome, tally)
+                _note(trial, outcome, results, tally)
+                if outcome.status not in ("paused", "stopped"):
+                    features.leave(trial)
                 clock.end(trial, outcome)
 
     with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
@@ -223,10 +235,12 @@ def run_stage(
             raise
 
 
-def _note(trial: Trial, outcome: Outcome, tally: Tally) -> None:
+def _note(trial: Trial, outcome: Outcome, results: Path, tally: Tally) -> None:
     if outcome.status == "done":
         tally.done.append(trial.id)
         tally.seconds += outcome.seconds
+        saved = read_json(trial_folder(results, trial.id) / FEATURES) or {}
+        tally.saved_seconds += saved.get("saved_seconds", 0.0)
     elif outcome.status == "failed":
         tally.failed[trial.id] = outcome.message
     elif outcome.status == "elsewhere":

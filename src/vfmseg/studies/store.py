@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vfmseg.errors import StudyError
+from vfmseg.studies.costs import cost_of
 from vfmseg.studies.folder import (
-    COST,
     FAILURE,
+    FEATURES,
     RESULT,
     SPEED,
     STOPPED,
@@ -120,7 +121,8 @@ def _outcome(plan: Plan, trial: Planned, results: Path) -> Row:
     scored = read_json(folder / TARGETS_RESULT) if targets else None
     for name, of_target in (scored or {}).get("targets", {}).items():
         row |= {f"target/{name}/{key}": value for key, value in of_target.items() if "/" in key}
-    row |= {f"cost/{key}": value for key, value in (read_json(folder / COST) or {}).items()}
+    row |= {f"cost/{key}": value for key, value in cost_of(folder).items()}
+    row |= {f"features/{key}": value for key, value in (read_json(folder / FEATURES) or {}).items()}
     environment = read_json(folder / "environment.json") or {}
     return row | {key: environment[key] for key in _FROM_ENVIRONMENT if key in environment}
 

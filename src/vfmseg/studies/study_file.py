@@ -61,6 +61,8 @@ class Budget:
     """Trials run in one go."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """Hours by the clock in one go; a trial that has begun is finished."""
+    features_gib: Annotated[float, Field(ge=0)] = 10.0
+    """Disk that features of frozen encoders may take in the folder of results while trials share them; 0 keeps none."""
 
 
 @checked(frozen=True, kw_only=True, config=_STRICT)

@@ -19,10 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vfmseg.errors import VfmsegError
-from vfmseg.studies.folder import ASKED, COST, FAILURE, LOG, RESULT, SPEED, TARGETS, TRIAL, is_done, read_json
+from vfmseg.studies.folder import (
+    ASKED,
+    COST,
+    FAILURE,
+    FEATURES,
+    LOG,
+    RESULT,
+    SPEED,
+    TARGETS,
+    TRIAL,
+    is_done,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from vfmseg.models.segmenter import Segmenter
+    from vfmseg.runs.shared_features import SharedFeatures
+    from vfmseg.studies.shared_features import FeaturePlace
 
 Status = Literal["done", "paused", "failed", "stopped", "elsewhere"]
 _WATCH_SECONDS = 0.5
@@ -40,6 +54,8 @@ class Job:
     """Name -> keys of the recipe's data, and `split`."""
     described: dict[str, Any]
     """Written beside the run as trial.json."""
+    features: FeaturePlace | None = None
+    """Where features of its frozen encoder are kept; None: nowhere."""
     pause_at: int | None = None
     """Optimiser step whose validation ends the job before its run is done; None: it goes to the end."""
 
@@ -72,9 +88,9 @@ def run_job(job: Job) -> Outcome:
         from vfmseg.training.callbacks.stopping import PausedError
 
         write_json(folder / TRIAL, job.described)
-        with _logged(folder / LOG), _costed(folder):
+        with _logged(folder / LOG), _costed(folder), _features_counted(job, folder) as features:
             try:
-                _fit_and_score(job, folder)
+                _fit_and_score(job, folder, features)
             except (KeyboardInterrupt, SystemExit) as stop:
                 return Outcome("stopped", time.perf_counter() - started, f"stopped ({stop!r})")
             except PausedError as pause:
@@ -110,7 +126,7 @@ def _leave_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _fit_and_score(job: Job, folder: Path) -> None:
+def _fit_and_score(job: Job, folder: Path, features: SharedFeatures | None) -> None:
     from vfmseg.runs.assemble import open_split
     from vfmseg.runs.fit import fit
     from vfmseg.runs.folder import write_json
@@ -132,11 +148,13 @@ def _fit_and_score(job: Job, folder: Path) -> None:
             resume=resumes,
             overwrite=not resumes,
             pause_at=job.pause_at,
+            features=features,
             finished=measure,
             say=_say,
         )
     if targets:
-        validate_targets(folder / "checkpoints" / "last", targets, loaded, out=folder / TARGETS, say=_say)
+        last = folder / "checkpoints" / "last"
+        validate_targets(last, targets, loaded, out=folder / TARGETS, features=features, say=_say)
         write_json(folder / ASKED, job.targets)
 
 
@@ -196,3 +214,23 @@ def _costed(folder: Path) -> Iterator[None]:
         yield
     finally:
         write_json(folder / COST, dataclasses.asdict(meter.stop().added_to(read_json(folder / COST))))
+
+
+@contextlib.contextmanager
+def _features_counted(job: Job, folder: Path) -> Iterator[SharedFeatures | None]:
+    """Give where features are kept, and add what came of it to ``features.json``; None where none are kept."""
+    if job.features is None:
+        yield None
+        return
+    from vfmseg.runs.folder import write_json
+    from vfmseg.runs.shared_features import SharedFeatures
+
+    place = job.features
+    shared = SharedFeatures(Path(place.folder), Path(place.whole), place.most_gib, place.keeps_training)
+    try:
+        yield shared
+    finally:
+        before = read_json(folder / FEATURES) or {}
+        found = dataclasses.asdict(shared.count)
+        summed = {key: round(before.get(key, 0) + value, 3) for key, value in found.items() if key != "ended"}
+        write_json(folder / FEATURES, {**summed, "ended": shared.count.ended})

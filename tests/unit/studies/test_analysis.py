@@ -80,7 +80,7 @@ def test_proxy__has_its_share_of_the_cost_and_what_its_choice_loses(found: Study
 
 def test_front__leaves_out_what_another_beats_in_both(found: StudyAnalysis) -> None:
     fronts = {front.cost: front.models for front in found.settings[0].fronts}
-    assert fronts["cost/seconds"] == ("A", "C")
+    assert fronts["cost/seconds_alone"] == ("A", "C")
     assert fronts["parameters_total"] == ("A",)
 
 

@@ -109,7 +109,7 @@ class EoMTDecoder(Decoder):
         start = self.queries if queries is None else queries
         assert start is not None, "linked queries are handed in"
         num_queries = len(start)
-        tokens = encoder.run_blocks(encoder.embed(pixels), 0, first)
+        (tokens,) = encoder.tokens_after(pixels, [first])
         tokens = torch.cat([start.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], 1)  # B Q+prefix+hw C
 
         output = []

@@ -73,11 +73,9 @@ class TappedPyramid(nn.Module):
                 f"decoder.taps makes a map at stride {round(encoder.patch_size / min(self.factors))}, but "
                 f"encoder.image_size is {encoder.image_size[0]}x{encoder.image_size[1]}; take a larger one"
             )
-        maps, start = [], 0
-        tokens = encoder.embed(pixels)
-        for tap, factor in zip(self.taps, self.factors, strict=True):
-            tokens = encoder.run_blocks(tokens, start, tap + 1)
-            start = tap + 1
+        maps = []
+        tapped = encoder.tokens_after(pixels, [tap + 1 for tap in self.taps])
+        for tokens, factor in zip(tapped, self.factors, strict=True):
             grid = encoder.to_grid(tokens)
             if factor != 1:
                 grid = F.interpolate(grid, scale_factor=factor, mode="bilinear", align_corners=False)

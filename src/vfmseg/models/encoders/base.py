@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vfmseg.errors import DataError, RecipeError
+from vfmseg.models.encoders.features import FeatureStore
 from vfmseg.models.encoders.weights_report import WeightsReport
 from vfmseg.types import Size
 
@@ -56,6 +57,8 @@ class Encoder(nn.Module, ABC):
     """(3, 1, 1), in [0, 1]."""
     takes_extra_tokens: bool = True
     """Whether queries may stand among the tokens."""
+    features: FeatureStore | None = None
+    """Where tokens are kept, of an encoder that does not change; see ``Segmenter.features_can_be_shared``."""
 
     def __init__(
         self,
@@ -184,9 +187,32 @@ class Encoder(nn.Module, ABC):
         h, w = self.grid_size
         return tokens[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))
 
+    def tokens_after(self, pixels: Tensor, stops: Sequence[int]) -> list[Tensor]:
+        """Turn normalised ``pixels`` (B, 3, H, W) into the tokens (B, N, C) after each of several numbers of blocks.
+
+        The way to what is a function of the image alone, with nothing put among the tokens: it is read from files where
+        :attr:`features` knows it.
+
+        Args:
+            pixels: (B, 3, H, W).
+            stops: in 0..num_blocks, not decreasing.
+        """
+        if self.features is None:
+            return self._tokens_after(pixels, stops)
+        return self.features.tokens(stops, lambda: self._tokens_after(pixels, stops))
+
+    def _tokens_after(self, pixels: Tensor, stops: Sequence[int]) -> list[Tensor]:
+        found, start = [], 0
+        tokens = self.embed(pixels)
+        for stop in stops:
+            tokens = self.run_blocks(tokens, start, stop)
+            start = stop
+            found.append(tokens)
+        return found
+
     def forward_grid(self, pixels: Tensor) -> Tensor:
         """Turn normalised ``pixels`` (B, 3, H, W) into the final features (B, C, h, w)."""
-        return self.to_grid(self.norm(self.run_blocks(self.embed(pixels), 0, self.num_blocks)))
+        return self.to_grid(self.norm(*self.tokens_after(pixels, [self.num_blocks])))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """As :meth:`forward_grid`."""
