@@ -215,9 +215,9 @@ def _without_verb(words: list[str]) -> int:
     top.add_argument("--version", action="store_true", help="print the version")
     options = top.parse_args(words)
     if options.version:
-        from importlib.metadata import version
+        from vfmseg.runs.version import vfmseg_version
 
-        print(version("vfmseg"))
+        print(vfmseg_version())
     else:
         top.print_help()
     return 0

@@ -6,9 +6,7 @@ normalisation statistics beside the weights.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vfmseg.errors import CheckpointError, ResourceError, WeightsError
+from vfmseg.errors import CheckpointError, WeightsError
+from vfmseg.models.writing import whole_file, writing
 from vfmseg.types import LabelSpace
 
 MODEL_FILE = "model.safetensors"
@@ -82,41 +81,10 @@ def save_model(
     described = header.as_dict()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{MODEL_FILE}.partial"
+    with whole_file(folder / MODEL_FILE) as partial:
         save_file(tensors, partial, metadata={_KEY: json.dumps(described)})
-        os.replace(partial, folder / MODEL_FILE)
-        partial = folder / "checkpoint.json.partial"
+    with whole_file(folder / "checkpoint.json") as partial:
         partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, folder / "checkpoint.json")
-
-
-class writing:  # noqa: N801 - reads as a word in a with statement
-    """Turns what goes wrong while writing into ``folder`` into one clear error, and removes partial files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate OSError and safetensors' and torch's wrappings of it."""
-        if error is None:
-            return
-        for partial in self.folder.glob("*.partial"):
-            partial.unlink(missing_ok=True)
-        text = str(error)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        full = full or "No space left" in text or "os error 28" in text or "file write failed" in text
-        if full:
-            raise ResourceError(
-                f"The disk is full: {self.folder} could not be written. What was saved there before is untouched. "
-                "Free some space, or choose another disk with --out, and go on with --resume."
-            ) from error
-        if isinstance(error, OSError | SafetensorError):
-            raise ResourceError(
-                f"{self.folder} could not be written: {text}. Choose another --out."
-            ) from error
 
 
 def find_model_file(path: str | Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vfmseg.errors import CheckpointError, ResourceError
+from vfmseg.models.writing import partial_of
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -16,7 +17,7 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         ResourceError: the disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8", newline="")

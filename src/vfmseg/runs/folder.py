@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vfmseg.errors import CheckpointError, RecipeError
-from vfmseg.models.checkpoint import writing
+from vfmseg.models.writing import partial_of, whole_file, writing
+from vfmseg.runs.version import vfmseg_version
 
 RECIPE_FILE = "recipe.yaml"
 TRAINING_IMAGES = "training_images.txt"
@@ -33,7 +34,6 @@ _WRITTEN = (
     "confusion.csv",
 )
 _VERSIONS = (
-    "vfmseg",
     "torch",
     "torchvision",
     "timm",
@@ -82,9 +82,11 @@ def make_writable(folder: Path) -> None:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / "probe.partial"
-        probe.write_bytes(b"0" * 65536)
-        probe.unlink(missing_ok=True)  # another process may look at the same time
+        probe = partial_of(folder / "probe")
+        try:
+            probe.write_bytes(b"0" * 65536)
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def begin(folder: Path, recipe: str, *, overwrite: bool) -> None:
@@ -122,6 +124,7 @@ def environment(command: str) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    found["vfmseg"] = vfmseg_version()
     for package in _VERSIONS:
         try:
             found[package] = metadata.version(package)
@@ -177,7 +180,5 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    with writing(path.parent):
-        partial = path.with_name(path.name + ".partial")
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)

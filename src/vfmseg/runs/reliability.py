@@ -11,7 +11,7 @@ from vfmseg.data.dataset import SegmentationDataset
 from vfmseg.data.unknown import UnknownSource, mark_unknown
 from vfmseg.errors import RecipeError
 from vfmseg.metrics.reliability import Reliability
-from vfmseg.models.checkpoint import writing
+from vfmseg.models.writing import writing
 from vfmseg.postprocess.confidence import Said, measure_of
 from vfmseg.runs.decoder_recipe import LinearRecipe
 from vfmseg.runs.folder import write_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from vfmseg.errors import ResourceError
+from vfmseg.models.writing import whole_file
 from vfmseg.studies.analysis import StudyAnalysis, analyse
 from vfmseg.studies.analysis_ranking import ModelScore, SettingRanking
 from vfmseg.studies.plan_file import Plan
@@ -36,16 +36,9 @@ def write_ranking(plan: Plan, rows: Sequence[Row], results: Path) -> StudyAnalys
         "ranking.md": markdown(analysis),
         "ranking.tex": latex(analysis),
     }
-    try:
-        for name, text in texts.items():
-            partial = results / f"{name}.partial"
+    for name, text in texts.items():
+        with whole_file(results / name) as partial:
             partial.write_text(text, encoding="utf-8")
-            partial.replace(results / name)
-    except OSError as error:
-        raise ResourceError(
-            f"The ranking could not be written into {results}: {error.strerror}. Free some space, or make the folder "
-            "writable."
-        ) from error
     return analysis
 
 

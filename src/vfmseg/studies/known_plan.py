@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from vfmseg.errors import RecipeError, StudyError
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import recipe_file_tree, recipe_tree
+from vfmseg.runs.version import vfmseg_version
 from vfmseg.studies.levels import BASE
 from vfmseg.studies.plan_file import PLAN, Plan, Planned
 from vfmseg.studies.study_file import Study
@@ -51,7 +51,7 @@ def fingerprint(study: Study) -> str:
     except RecipeError:  # which the planner puts into words
         return ""
     said = dataclasses.asdict(dataclasses.replace(study, source=""))
-    made_from = [metadata.version("vfmseg"), recipe_tree(Recipe()), said, files]
+    made_from = [vfmseg_version(), recipe_tree(Recipe()), said, files]
     return hashlib.sha256(json.dumps(made_from, default=str).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from vfmseg.errors import StudyError
+from vfmseg.models.writing import whole_file
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.folder import ASKED, STUDY, TRIAL, TRIALS, read_json, trial_folder
 from vfmseg.studies.levels import flat_keys
@@ -96,13 +97,8 @@ def write_plan(study: Study, trials: Sequence[Trial], results: Path, *, fingerpr
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    from vfmseg.models.checkpoint import writing  # loads torch, which reading a plan does not need
-
-    path = results / PLAN
-    partial = path.with_suffix(".json.partial")
-    with writing(results):
+    with whole_file(results / PLAN) as partial:
         partial.write_bytes(msgspec.json.encode(plan_of(study, trials, fingerprint=fingerprint)))
-        partial.replace(path)
 
 
 def read_plan(results: Path) -> Plan:

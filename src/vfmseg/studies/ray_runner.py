@@ -12,11 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from vfmseg.errors import RecipeError, ResourceError
+from vfmseg.runs.version import vfmseg_version
 from vfmseg.studies.lanes import lost
 from vfmseg.studies.shares import Node, Share, host_of
 from vfmseg.studies.worker import Job, Outcome, begin_worker, run_job
@@ -228,14 +228,14 @@ def _usable(ray: Any, nodes: Sequence[Node], results: Path, say: Callable[[str],
             except ray.exceptions.RayTaskError as error:
                 raise ResourceError(
                     f"Node {host_of(node)} of the Ray cluster cannot run vfmseg: {_last_line(error)} Install vfmseg "
-                    f"{version('vfmseg')} there, in the Python that Ray runs in, or take the node off the cluster."
+                    f"{vfmseg_version()} there, in the Python that Ray runs in, or take the node off the cluster."
                 ) from None
             except ray.exceptions.RayError:
                 say(f"Ray: node {host_of(node)} does not answer and is left out")
                 continue
-            if found != version("vfmseg"):
+            if found != vfmseg_version():
                 raise ResourceError(
-                    f"Node {host_of(node)} of the Ray cluster has vfmseg {found}, this machine {version('vfmseg')}. "
+                    f"Node {host_of(node)} of the Ray cluster has vfmseg {found}, this machine {vfmseg_version()}. "
                     "Install the same on all."
                 )
             if wrong:
@@ -254,13 +254,13 @@ def _answer(token: str, node: str) -> tuple[str, str]:
     file = Path(token)
     try:
         if not file.is_file():
-            return version("vfmseg"), "it is not the one of this machine"
+            return vfmseg_version(), "it is not the one of this machine"
         own = file.with_name(f"{file.stem}-{node}.partial")
         own.touch()
         own.unlink()
     except OSError as error:
-        return version("vfmseg"), f"it cannot be written there ({error.strerror})"
-    return version("vfmseg"), ""
+        return vfmseg_version(), f"it cannot be written there ({error.strerror})"
+    return vfmseg_version(), ""
 
 
 def _reached(job: Job) -> int:

@@ -87,7 +87,8 @@ def _arrays(
 
 def _list(ids: Sequence[str], folder: Path) -> Path:
     """Write a list of ids, under a name of its own: an array that waits still finds the one it was submitted with."""
-    from vfmseg.runs.folder import write_text, writing
+    from vfmseg.models.writing import writing
+    from vfmseg.runs.folder import write_text
 
     text = "".join(f"{one}\n" for one in ids)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"

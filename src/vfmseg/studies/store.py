@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vfmseg.errors import StudyError
+from vfmseg.models.writing import whole_file
 from vfmseg.studies.costs import cost_of
 from vfmseg.studies.folder import (
     FAILURE,
@@ -56,23 +57,22 @@ def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
 
 def write_rows(rows: Sequence[Row], results: Path) -> Path:
     """Write a table that was read; see :func:`write_table`."""
-    from vfmseg.models.checkpoint import writing  # loads torch, which reading a table does not need
-
     columns = list(dict.fromkeys(column for row in rows for column in row))
     path = results / CSV
-    partial = path.with_suffix(".csv.partial")
-    with writing(results):
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
-        _write_parquet(rows, columns, results / PARQUET)
+    with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    _write_parquet(rows, columns, results / PARQUET)
     return path
 
 
-def refresh_table(results: Path) -> None:
+def refresh_table(results: Path, rows: Sequence[Row] | None = None) -> None:
     """Write the table anew where a trial has come further since it was written, or where there is none.
+
+    Args:
+        results: folder of results.
+        rows: the table, if it has just been read.
 
     Raises:
         StudyError: the folder holds no study, or its plan is damaged.
@@ -81,7 +81,7 @@ def refresh_table(results: Path) -> None:
     path = results / CSV
     if path.is_file() and path.stat().st_mtime_ns >= _last_change(results):
         return
-    write_rows(rows_of(read_plan(results), results), results)
+    write_rows(rows_of(read_plan(results), results) if rows is None else rows, results)
 
 
 def _last_change(results: Path) -> int:
@@ -135,9 +135,8 @@ def _write_parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], pa
         path.unlink(missing_ok=True)  # of an earlier table
         return
     whole = pyarrow.table({column: _of_one_type([row.get(column) for row in rows]) for column in columns})
-    partial = path.with_suffix(".parquet.partial")
-    pyarrow.parquet.write_table(whole, partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        pyarrow.parquet.write_table(whole, partial)
 
 
 def _of_one_type(values: list[Any]) -> list[Any]:

@@ -1,6 +1,4 @@
-import errno
 import json
-import os
 import struct
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vfmseg.errors import CheckpointError, ResourceError, WeightsError
+from vfmseg.errors import CheckpointError, WeightsError
 from vfmseg.models.checkpoint import (
     CheckpointHeader,
     find_model_file,
@@ -17,7 +15,6 @@ from vfmseg.models.checkpoint import (
     read_header,
     read_tensors,
     save_model,
-    writing,
 )
 from vfmseg.types import LabelSpace
 
@@ -121,27 +118,3 @@ def test_load_into__names_both_lists(tmp_path: Path) -> None:
     assert "missing in the file (1): bias" in message
     assert "not in the model (1): extra" in message
     assert "weight: file (2, 4), model (2, 3)" in message
-
-
-def test_writing__disk_full_leaves_what_was_there_and_no_partial_file(tmp_path: Path) -> None:
-    save_model(tmp_path, nn.Linear(1, 1), _HEADER)
-
-    def fail_halfway() -> None:
-        with writing(tmp_path):
-            (tmp_path / "model.safetensors.partial").write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(ResourceError, match=r"The disk is full: .* What was saved there before is untouched"):
-        fail_halfway()
-    assert read_header(tmp_path) == _HEADER
-    assert not list(tmp_path.glob("*.partial"))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_writing__a_really_full_device(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ResourceError, match="The disk is full"),
-        writing(tmp_path),
-        open("/dev/full", "wb") as file,
-    ):
-        torch.save({"a": torch.zeros(100_000)}, file)

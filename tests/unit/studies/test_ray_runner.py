@@ -186,7 +186,7 @@ class Probed(PlayedRay):
     def get(self, reference: Any, timeout: float = 0) -> Any:
         if isinstance(reference, Exception):
             raise reference
-        return (reference[0] or ray_runner.version("vfmseg"), reference[1])
+        return (reference[0] or ray_runner.vfmseg_version(), reference[1])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from vfmseg.models.writing import partial_of
 
 _LEFT_FREE = 2 * 2**30
 """Bytes of the disk that others may still need."""
@@ -171,7 +172,7 @@ class FeatureStore:
         size = sum(one.nbytes for one in tokens)
         if not self._has_room(size):
             return
-        partial = path.with_name(f"{path.stem}.{platform.node()}-{os.getpid()}.partial")
+        partial = partial_of(path)
         about = {
             "seconds": f"{seconds:.6f}",
             "cpu_seconds": f"{cpu_seconds:.6f}",

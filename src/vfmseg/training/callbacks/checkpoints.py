@@ -6,7 +6,6 @@ at any moment resumes from the last one that was finished.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,8 +16,9 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from vfmseg.errors import CheckpointError
-from vfmseg.models.checkpoint import MODEL_FILE, CheckpointHeader, read_header, save_model, writing
+from vfmseg.models.checkpoint import MODEL_FILE, CheckpointHeader, read_header, save_model
 from vfmseg.models.frozen_weights import frozen_names
+from vfmseg.models.writing import whole_file, writing
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import SegmentationModule
@@ -44,9 +44,8 @@ class SafeCheckpointIO(CheckpointIO):
         target = Path(path)
         with writing(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + ".partial")
+        with whole_file(target) as partial:
             torch.save(checkpoint, partial)
-            os.replace(partial, target)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None

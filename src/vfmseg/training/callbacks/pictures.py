@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vfmseg.models.checkpoint import writing
+from vfmseg.models.writing import whole_file, writing
 from vfmseg.training.callbacks.average import WeightAverage
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.module import ImageRecord, SegmentationModule, Validation
@@ -176,11 +175,9 @@ def write_validation(
         "unscored": found.unscored,
         "images": images,
     }
-    with writing(run_folder):
-        partial = run_folder / "validation.json.partial"
+    with whole_file(run_folder / "validation.json") as partial:
         partial.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(partial, run_folder / "validation.json")
-        _write_image_counts(run_folder / IMAGE_COUNTS, found.images)
+    _write_image_counts(run_folder / IMAGE_COUNTS, found.images)
 
 
 def _write_image_counts(path: Path, images: Sequence[ImageRecord]) -> None:
@@ -189,7 +186,5 @@ def _write_image_counts(path: Path, images: Sequence[ImageRecord]) -> None:
         return
     names = sorted(counted)
     counts = np.stack([counted[name] for name in names], axis=1)  # 2 N K
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, names=np.array(names), intersections=counts[0], unions=counts[1])
-    os.replace(partial, path)
