@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from vfmseg.cli import benchmark_dry_run, benchmark_where
 
 if TYPE_CHECKING:
     from vfmseg.studies.runner import Tally
+    from vfmseg.studies.store import Row
     from vfmseg.studies.study_file import Study
 
 TAKES_RECIPE_KEYS = True
@@ -65,7 +67,7 @@ def _run(study: Study, options: argparse.Namespace, words: list[str]) -> int:
     from vfmseg.studies.known_plan import planned
     from vfmseg.studies.plan_file import write_plan
     from vfmseg.studies.runner import open_results, run_trials
-    from vfmseg.studies.store import write_table
+    from vfmseg.studies.store import table, write_rows
 
     folder = _folder(study, options)
     trials, made_from = planned(study, folder)
@@ -73,7 +75,7 @@ def _run(study: Study, options: argparse.Namespace, words: list[str]) -> int:
     if options.trial is None and made_from is not None:
         write_plan(study, trials, folder, fingerprint=made_from)
     if options.slurm:
-        print(benchmark_where.script(study, trials, folder, words, retry=options.retry))
+        print(benchmark_where.script(study, trials, folder, words, retry=options.retry, say=_say))
         return 0
     wanted = benchmark_where.chosen(study, trials, folder, options.trial)
     retry = options.retry or options.trial is not None
@@ -87,12 +89,14 @@ def _run(study: Study, options: argparse.Namespace, words: list[str]) -> int:
     if options.trial is not None:  # many of them at once, as tasks of Slurm: the table is the next run's
         print(_summary(tally, duration(tally.seconds)))
         return _code(tally)
-    table = write_table(study, trials, folder)
+    rows = table(study, trials, folder)
+    _note_damaged(tally, rows)
+    written = write_rows(rows, folder)
     print(_summary(tally, duration(tally.seconds)))
     if abs(tally.saved_seconds) >= 1:
         did = "saved" if tally.saved_seconds > 0 else "cost"
         print(f"features of frozen encoders, shared by trials, {did} {duration(abs(tally.saved_seconds))}")
-    print(f"table: {table}")
+    print(f"table: {written}")
     from vfmseg.report.study import write_study_report  # statistics take a second to load
 
     print(f"report: {write_study_report(folder)}")
@@ -112,7 +116,18 @@ def _refuse_race_apart(options: argparse.Namespace) -> None:
 
 
 def _code(tally: Tally) -> int:
-    return 1 if tally.failed or tally.waiting or tally.elsewhere else 0
+    return 1 if tally.failed or tally.damaged or tally.waiting or tally.elsewhere else 0
+
+
+def _note_damaged(tally: Tally, rows: Sequence[Row]) -> None:
+    """Say, and count, what only the table has found to be damaged, as it reads all files of a trial."""
+    from vfmseg.studies.runner import say_damaged
+
+    found = {row["id"]: row["reason"] for row in rows if row["status"] == "damaged"}
+    say_damaged({one: reason for one, reason in found.items() if one not in tally.damaged}, _say)
+    tally.damaged |= found
+    tally.done = [one for one in tally.done if one not in found]
+    tally.before = [one for one in tally.before if one not in found]
 
 
 def _summary(tally: Tally, spent: str) -> str:
@@ -121,6 +136,7 @@ def _summary(tally: Tally, spent: str) -> str:
         (len(tally.before), "done before"),
         (len(tally.stopped), "stopped by the race"),
         (len(tally.failed), "failed"),
+        (len(tally.damaged), "damaged"),
         (len(tally.elsewhere), "run by another process"),
         (len(tally.waiting), "left for later"),
     ):

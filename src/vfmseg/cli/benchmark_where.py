@@ -95,17 +95,28 @@ def chosen(study: Study, trials: tuple[Trial, ...], results: Path, name: str | N
     return (known[name],)
 
 
-def script(study: Study, trials: Sequence[Trial], results: Path, words: Sequence[str], *, retry: bool) -> str:
+def script(
+    study: Study,
+    trials: Sequence[Trial],
+    results: Path,
+    words: Sequence[str],
+    *,
+    retry: bool,
+    say: Callable[[str], None],
+) -> str:
     """Return the script for Slurm of what is not done; see :func:`vfmseg.studies.slurm.slurm_script`.
+
+    Damaged trials are said, and not in the script.
 
     Raises:
         StudyError: nothing is left to run.
     """
     from vfmseg.errors import StudyError
-    from vfmseg.studies.runner import what_is_left
+    from vfmseg.studies.runner import say_damaged, what_is_left
     from vfmseg.studies.slurm import slurm_script
 
     tally, todo = what_is_left(study, trials, results, retry=retry)
+    say_damaged(tally.damaged, say)
     if not todo:
         failed = f" ({len(tally.failed)} failed; --retry runs them again)" if tally.failed else ""
         raise StudyError(f"Nothing of {study.name} is left to run in {results}{failed}.")

@@ -38,8 +38,11 @@ def trial_folder(results: Path, trial_id: str) -> Path:
 
 def is_done(folder: Path, targets: Mapping[str, Any]) -> bool:
     """Return whether a trial's result is there, and its scores on these targets."""
-    if not (folder / RESULT).is_file():
-        return False
+    return (folder / RESULT).is_file() and is_scored(folder, targets)
+
+
+def is_scored(folder: Path, targets: Mapping[str, Any]) -> bool:
+    """Return whether a trial's scores on these targets are there."""
     return not targets or read_json(folder / ASKED) == targets
 
 

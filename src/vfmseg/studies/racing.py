@@ -23,7 +23,7 @@ from vfmseg.studies.racing_contests import (
     score_at,
     scores_of,
 )
-from vfmseg.studies.runner import Say, Tally, run_stage, what_is_left
+from vfmseg.studies.runner import Say, Tally, run_stage, say_damaged, what_is_left
 from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.statistics.racing import halve, possible_winners, shared_confidence
 from vfmseg.studies.study_file import Study
@@ -63,10 +63,11 @@ def race_trials(
     each = shared_confidence(rules.confidence, len(rules.shares))
     assert each is not None
     tally, todo = what_is_left(study, trials, results, retry=retry)
+    say_damaged(tally.damaged, say)
     for trial in todo:
         (trial_folder(results, trial.id) / STOPPED).unlink(missing_ok=True)
     clock = Clock(
-        len(tally.before) + len(tally.failed) + len(todo),
+        len(tally.before) + len(tally.damaged) + len(tally.failed) + len(todo),
         len(tally.before),
         len(todo),
         len(lanes),

@@ -14,7 +14,7 @@ from typing import Any
 from vfmseg.errors import StudyError
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.clock import Clock
-from vfmseg.studies.folder import FAILURE, FEATURES, is_done, read_json, trial_folder
+from vfmseg.studies.folder import FAILURE, FEATURES, RESULT, is_scored, read_json, trial_folder
 from vfmseg.studies.lanes import Lane
 from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.study_file import Study
@@ -23,6 +23,8 @@ from vfmseg.studies.worker import Job, Outcome
 
 Say = Callable[[str], None]
 _CHECKPOINT = "checkpoints/best/model.safetensors"
+_MOST_SAID = 10
+"""Damaged trials that have a line each."""
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Tally:
     """Ids of those that were finished already."""
     failed: dict[str, str] = field(default_factory=dict)
     """Id -> what went wrong, earlier failures that were not tried again included."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Id of a trial that was finished -> which file of it is damaged, and how to have it run again."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Id -> which other process runs it."""
     waiting: list[str] = field(default_factory=list)
@@ -99,7 +103,9 @@ def targets_of(trial: Trial, study: Study) -> dict[str, dict[str, Any]]:
 def what_is_left(
     study: Study, trials: Sequence[Trial], results: Path, *, retry: bool = False
 ) -> tuple[Tally, list[Trial]]:
-    """Return what is done or failed already, and the trials still to run; those that are left out are neither.
+    """Return what is done, damaged or failed already, and the trials still to run; those left out are none of it.
+
+    Results are read, not only looked for: of 10,000 trials that takes a tenth of a second more.
 
     Args:
         study: for its targets.
@@ -116,13 +122,33 @@ def what_is_left(
     todo: list[Trial] = []
     for trial in wanted.values():
         folder = trial_folder(results, trial.id)
-        if is_done(folder, targets_of(trial, study)):
+        try:
+            is_finished = read_json(folder / RESULT) is not None and is_scored(
+                folder, targets_of(trial, study)
+            )
+        except StudyError as damaged:  # of one trial among thousands
+            tally.damaged[trial.id] = str(damaged)
+            continue
+        if is_finished:
             tally.before.append(trial.id)
         elif not retry and (folder / FAILURE).is_file():
             tally.failed[trial.id] = "failed before; --retry runs it again"
         else:
             todo.append(trial)
     return tally, todo
+
+
+def say_damaged(damaged: Mapping[str, str], say: Say) -> None:
+    """Say which files are damaged, and how to have their trials run again: a line each, of few trials.
+
+    Args:
+        damaged: trial id -> what is said of it.
+        say: where lines go.
+    """
+    for reason in list(damaged.values())[:_MOST_SAID]:
+        say(reason)
+    if len(damaged) > _MOST_SAID:
+        say(f"{len(damaged) - _MOST_SAID} more trials have damaged files: the table names them")
 
 
 def run_trials(
@@ -145,7 +171,8 @@ def run_trials(
         say: where a line for every trial goes.
     """
     tally, todo = what_is_left(study, trials, results, retry=retry)
-    total = len(tally.before) + len(tally.failed) + len(todo)
+    total = len(tally.before) + len(tally.damaged) + len(tally.failed) + len(todo)
+    say_damaged(tally.damaged, say)
     if tally.before:
         say(f"{len(tally.before)} of {total} trials are done already")
     if tally.failed:

@@ -10,7 +10,7 @@ import yaml
 
 from support.tiny import tiny_recipe
 from vfmseg.studies.lanes import Lane
-from vfmseg.studies.runner import job_of, run_trials, what_is_left
+from vfmseg.studies.runner import job_of, run_trials, say_damaged, what_is_left
 from vfmseg.studies.study_file import Study, study_of
 from vfmseg.studies.trials import plan
 from vfmseg.studies.worker import Job, Outcome
@@ -72,3 +72,49 @@ def test_run__nothing_starts_from_a_preparation_that_is_not_done(
     tally = run_trials(one, trials, tmp_path, lanes, say=lambda line: None)
     assert [job.id for job in lane.jobs] == [trials[0].id]
     assert list(getattr(tally, becomes)) == [trials[0].id, trials[2].id]
+
+
+def finish(results: Path, trial_id: str, text: str = '{"best/miou": 0.5}') -> Path:
+    file = results / "trials" / trial_id / "result.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("text", ["", '{"best/miou": 0.', "[]"])
+def test_left__a_damaged_result_is_neither_done_nor_to_do_and_is_said(text: str, tmp_path: Path) -> None:
+    one = study(tmp_path, prepare={}, axes={"seed": [0, 1, 2], "tuning.method": ["full"]})
+    trials = plan(one)
+    file = finish(tmp_path, trials[0].id, text)
+    finish(tmp_path, trials[1].id)
+    lane, said = PlayedLane(Outcome("done", 1.0)), list[str]()
+    lanes: list[Lane] = [lane]
+    tally = run_trials(one, trials, tmp_path, lanes, say=said.append)
+    assert list(tally.damaged) == [trials[0].id]
+    assert (tally.before, [job.id for job in lane.jobs]) == ([trials[1].id], [trials[2].id])
+    assert said[0].startswith(f"{file} is damaged (")
+    assert said[0].endswith(f"Delete the trial's folder {file.parent} to have it run again.")
+    assert said[-1].startswith("[2/3] ")
+
+
+def test_left__a_damaged_list_of_targets_is_said(tmp_path: Path) -> None:
+    one = study(
+        tmp_path,
+        prepare={},
+        axes={"seed": [0, 1], "tuning.method": ["full"]},
+        targets={"dusk": {"split": "val"}},
+    )
+    trials = plan(one)
+    asked = finish(tmp_path, trials[0].id).parent / "targets" / "asked.json"
+    asked.parent.mkdir()
+    asked.write_text("{")
+    tally, todo = what_is_left(one, trials, tmp_path)
+    assert f"{asked} is damaged" in tally.damaged[trials[0].id]
+    assert [trial.id for trial in todo] == [trials[1].id]
+
+
+def test_damaged__of_many_the_first_have_a_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    say_damaged({str(n): f"{n} is damaged" for n in range(12)}, said.append)
+    assert said[:2] == ["0 is damaged", "1 is damaged"]
+    assert said[10:] == ["2 more trials have damaged files: the table names them"]
