@@ -49,7 +49,9 @@ def features_shared(
         shared: where; None for nowhere.
         say: where it is said that it has ended before its time.
     """
-    if shared is None or not segmenter.features_can_be_shared or recipe.training.compile:
+    # weights in shards have no hash here, and what is compiled does not look into files
+    is_whole = not recipe.training.compile and recipe.trainer.strategy != "fsdp"
+    if shared is None or not is_whole or not segmenter.features_can_be_shared:
         yield
         return
     segmenter.encoder.features = FeatureStore(

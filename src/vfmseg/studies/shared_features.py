@@ -80,7 +80,8 @@ class FeaturePlan:
 
 
 def _is_frozen(recipe: Recipe) -> bool:
-    return recipe.tuning.method == "frozen" and not recipe.training.compile
+    is_whole = not recipe.training.compile and recipe.trainer.strategy != "fsdp"  # see runs.shared_features
+    return recipe.tuning.method == "frozen" and is_whole
 
 
 def _encoder_key(recipe: Recipe) -> str:

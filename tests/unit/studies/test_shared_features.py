@@ -66,7 +66,13 @@ def test_plan__encoders_and_drawn_weights_have_folders_of_their_own(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tuning.method": "full"}, {"tuning.method": "lora"}, {"training.compile": True}]
+    "changes",
+    [
+        {"tuning.method": "full"},
+        {"tuning.method": "lora"},
+        {"training.compile": True},
+        {"trainer.strategy": "fsdp"},
+    ],
 )
 def test_plan__keeps_nothing_of_an_encoder_that_changes_or_is_compiled(
     changes: dict[str, Any], tmp_path: Path
