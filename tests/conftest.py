@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -15,6 +16,13 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)  # the 
 settings.load_profile("repeatable")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_loaded_is_no_garbage() -> None:
+    """Spare the collection of garbage, with which every run ends, the millions of objects of modules and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

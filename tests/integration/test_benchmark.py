@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pytest
 import torch
 import yaml
 
+from support.processes import Command, wait_until
+from support.studies import benchmark
 from support.tiny import tiny_recipe
-from vfmseg.cli.program import main
 from vfmseg.models.checkpoint import read_tensors
 
 COSTS = {"seconds", "images_per_s", "peak_memory_gib"}
@@ -36,10 +36,6 @@ def write_study(folder: Path, name: str = "tiny", **changes: Any) -> Path:
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(tree, sort_keys=False))
     return file
-
-
-def benchmark(*words: object, code: int = 0) -> None:
-    assert main(["benchmark", *map(str, words)]) == code
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -95,24 +91,20 @@ def test_study__has_a_row_for_every_combination(finished: tuple[Path, Path]) -> 
 
 
 def test_study__that_is_done_runs_nothing_and_one_with_more_runs_what_is_new(
-    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
     study, out = finished
     before = {file: file.stat().st_mtime_ns for file in out.glob("trials/*/result.json")}
-    benchmark(study, "--out", out)
-    assert "0 trials done in 0 s, 4 done before" in capsys.readouterr().out
+    assert "0 trials done in 0 s, 4 done before" in benchmark(study, "--out", out).stdout
     tree = yaml.safe_load(study.read_text())
     tree["axes"]["tuning.method"].append("bitfit")
     longer = tmp_path / "tiny.yaml"
     longer.write_text(yaml.safe_dump(tree, sort_keys=False))
-    benchmark(longer, "--out", out)
-    assert "2 trials done" in capsys.readouterr().out
+    assert "2 trials done" in benchmark(longer, "--out", out).stdout
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
-def test_trial__that_fails_is_a_row_and_not_the_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trial__that_fails_is_a_row_and_not_the_end(tmp_path: Path) -> None:
     study = write_study(
         tmp_path,
         axes={"model": {"good": {}, "gone": {"encoder.weights": "/nowhere/weights.safetensors"}}},
@@ -124,61 +116,53 @@ def test_trial__that_fails_is_a_row_and_not_the_end(
     assert "/nowhere/weights.safetensors" in gone["reason"]
     log = tmp_path / "out" / "trials" / gone["id"] / "log.txt"
     assert "Traceback" in log.read_text()
-    capsys.readouterr()
-    benchmark(study, "--out", tmp_path / "out", code=1)
-    said = capsys.readouterr()
-    assert "1 trials failed before and are left: --retry runs them again" in said.err
-    assert "1 failed" in said.out
+    said = benchmark(study, "--out", tmp_path / "out", code=1)
+    assert "1 trials failed before and are left: --retry runs them again" in said.stderr
+    assert "1 failed" in said.stdout
 
 
-def test_folder__of_another_study_or_of_something_else(
-    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folder__of_another_study_or_of_something_else(finished: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = finished
     other = write_study(tmp_path, name="other")
-    benchmark(other, "--out", out, code=2)
-    assert "holds the results of the study 'tiny', not of 'other'" in capsys.readouterr().err
-    benchmark(other, "--out", tmp_path, code=2)
-    assert "is not empty and holds no study" in capsys.readouterr().err
+    said = benchmark(other, "--out", out, code=2)
+    assert "holds the results of the study 'tiny', not of 'other'" in said.stderr
+    assert "is not empty and holds no study" in benchmark(other, "--out", tmp_path, code=2).stderr
     (tmp_path / "file").touch()
-    benchmark(other, "--out", tmp_path / "file" / "out", code=2)
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    said = benchmark(other, "--out", tmp_path / "file" / "out", code=2)
+    assert str(tmp_path / "file") in said.stderr
+
+
+def write_long_study(folder: Path) -> Path:
+    return write_study(folder, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 30})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the results of the study that others kill."""
+    folder = tmp_path_factory.mktemp("whole")
+    benchmark(write_long_study(folder), "--out", folder / "out")
+    return folder / "out"
 
 
 @pytest.mark.parametrize("victim", ["driver", "trial"])
-def test_killed__a_study_goes_on_and_gives_the_same(victim: str, tmp_path: Path) -> None:
-    study = write_study(tmp_path, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 30})
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vfmseg", "benchmark", str(study), "--out"]
-    whole = subprocess.run(
-        [*command, str(tmp_path / "whole")], env=environment, capture_output=True, text=True
-    )
-    assert whole.returncode == 0, whole.stderr
-    out = tmp_path / "out"
-    driver = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (begun := list(out.glob("trials/*/checkpoints/last"))):
-        assert time.monotonic() < deadline
-        assert driver.poll() is None
-        time.sleep(0.01)
-    trial = begun[0].parents[1]
+def test_killed__a_study_goes_on_and_gives_the_same(victim: str, uninterrupted: Path, tmp_path: Path) -> None:
+    study, out = write_long_study(tmp_path), tmp_path / "out"
+    driver = Command(["benchmark", study, "--out", out], tmp_path / "driver")
+    trial = driver.wait_for(lambda: list(out.glob("trials/*/checkpoints/last")))[0].parents[1]
     worker = int((trial / "lock").read_text().split()[1])
     os.kill(driver.pid if victim == "driver" else worker, signal.SIGKILL)
     if victim == "driver":
-        driver.wait()
-        while Path(f"/proc/{worker}").exists():  # it must not go on by itself
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert driver.wait() == -signal.SIGKILL
+        wait_until(lambda: not Path(f"/proc/{worker}").exists())  # it must not go on by itself
         assert len(results(out)) < 2
-        again = subprocess.run([*command, str(out)], env=environment, capture_output=True, text=True)
-        assert again.returncode == 0, again.stderr
+        benchmark(study, "--out", out)
     else:
-        assert driver.wait(timeout=120) == 0
+        assert driver.wait() == 0, driver.stderr
     assert "resume" in (trial / "log.txt").read_text()
-    assert results(out) == results(tmp_path / "whole")
+    assert results(out) == results(uninterrupted)
     for name in results(out):
         last = Path("trials") / name / "checkpoints" / "last"
-        of_whole = read_tensors(tmp_path / "whole" / last)
+        of_whole = read_tensors(uninterrupted / last)
         for key, tensor in read_tensors(out / last).items():
             assert tensor.equal(of_whole[key])
 
@@ -186,11 +170,10 @@ def test_killed__a_study_goes_on_and_gives_the_same(victim: str, tmp_path: Path)
 def test_stopped__a_study_saves_what_runs_and_goes_on(tmp_path: Path) -> None:
     study = write_study(tmp_path, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 60})
     command = [sys.executable, "-m", "vfmseg", "benchmark", str(study), "--out", str(tmp_path / "out")]
-    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (begun := list((tmp_path / "out").glob("trials/*/metrics.csv"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    driver = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL
+    )  # as a user's: nothing shared, nothing forked
+    begun = wait_until(lambda: list((tmp_path / "out").glob("trials/*/metrics.csv")))
     os.kill(driver.pid, signal.SIGTERM)
     assert driver.wait(timeout=60) == 128 + signal.SIGTERM
     assert not list((tmp_path / "out").glob("trials/*/result.json"))
@@ -227,7 +210,7 @@ def test_target__has_its_classes_as_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_frozen_trials__share_features_and_no_number_changes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     decoders = {
         "linear": {"decoder.name": "linear"},

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from support.processes import Command
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Setting -> model -> score of each seed."""
@@ -70,3 +74,16 @@ def write_results(
 def write(path: Path, content: Any) -> None:
     """Write JSON."""
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def benchmark(*words: object, code: int = 0) -> Command:
+    """Run ``vfmseg benchmark`` to its end, trials in a process that it starts, and return what it said.
+
+    Args:
+        words: of the command line.
+        code: exit status that is expected.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir=os.environ["VFMSEG_CACHE"]))
+    command = Command(["benchmark", *words], folder)
+    assert command.wait() == code, command.stderr
+    return command
