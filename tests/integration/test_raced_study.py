@@ -69,8 +69,12 @@ def test_benchmark__a_race_finishes_what_the_study_would(
     said = capsys.readouterr()
     assert "paused at step 3" in said.err
     assert "of the steps of the full study" in said.err
-    winners = json.loads((tmp_path / "race" / "race.json").read_text())["settings"][0]["winners"]
+    race = json.loads((tmp_path / "race" / "race.json").read_text())
+    winners = race["settings"][0]["winners"]
     assert winners
+    told = json.loads((tmp_path / "race" / "ranking.json").read_text())["race"]
+    assert told == race
+    assert '<section id="race">' in (tmp_path / "race" / "report.html").read_text()
     with open(tmp_path / "race" / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["status"].partition(" at ")[0] for row in rows} <= {"done", "stopped"}

@@ -19,16 +19,15 @@ from vfmseg.report.pages import write_page
 from vfmseg.report.run_folder import Finding
 from vfmseg.report.study_charts import agreement_map, bump_chart, cost_chart, ranking_chart
 from vfmseg.report.study_curves import MOST_MODELS, study_curves
-from vfmseg.studies.analysis import StudyAnalysis
+from vfmseg.studies.analysis import MOST_SHOWN, StudyAnalysis
 from vfmseg.studies.analysis_files import metric_title, write_ranking
 from vfmseg.studies.analysis_ranking import SettingRanking
 from vfmseg.studies.analysis_settings import settings_of
 from vfmseg.studies.plan_file import Plan, read_plan
-from vfmseg.studies.store import Row, rows_of
+from vfmseg.studies.race_file import race_promise
+from vfmseg.studies.store import Row, refresh_table, rows_of
 
 PAGE = "report.html"
-_MOST_SETTINGS = 12
-"""Settings that have a ranking of their own on the page, and columns of the chart of ranks."""
 _MOST_DOTS = 30
 """Models of a chart of scores."""
 _MOST_LINES = 15
@@ -59,6 +58,8 @@ class CostCard:
 def write_study_report(results: str | Path, *, out: Path | None = None) -> Path:
     """Write ``report.html`` into a folder of results, and ``ranking.json``, ``.md`` and ``.tex`` beside it.
 
+    ``trials.csv`` is written, too, where trials have come further since it was.
+
     Args:
         results: What ``vfmseg benchmark --out`` wrote; the study may still run.
         out: Where the page goes instead.
@@ -74,9 +75,10 @@ def write_study_report(results: str | Path, *, out: Path | None = None) -> Path:
     folder = Path(results)
     plan = read_plan(folder)
     rows = rows_of(plan, folder)
+    refresh_table(folder, rows)
     analysis = write_ranking(plan, rows, folder)
     settings = {one.name: one for one in settings_of(plan, rows)}
-    shown = analysis.settings[:_MOST_SETTINGS]
+    shown = analysis.settings[:MOST_SHOWN]
     first = shown[0] if shown else None
     sources = [one for one in shown if one.target is None]
     compared = len(analysis.compared) > 1 and any(tau is not None for row in analysis.taus for tau in row[1:])
@@ -96,6 +98,10 @@ def write_study_report(results: str | Path, *, out: Path | None = None) -> Path:
         "bump": _bump(shown) if compared else None,
         "costs": _costs(sources[0]) if sources else [],
         "proxies": tables.proxy_table(analysis) if analysis.proxies else None,
+        "early": tables.early_table(analysis) if analysis.fewer_steps else None,
+        "race": tables.race_table(analysis.race) if analysis.race is not None else None,
+        "race_promise": race_promise(analysis.race) if analysis.race is not None else "",
+        "shares_features": study_trials.shares_features(rows),
         "domains": [found for levels in _levels(shown) if (found := tables.domain_table(analysis, levels))],
         "classes": [found for one in shown[:4] if (found := tables.class_table(settings[one.name], one))],
         "curves": study_curves(settings[first.name], first, folder) if first is not None else [],
@@ -161,18 +167,20 @@ def _findings(analysis: StudyAnalysis, rows: Sequence[Row]) -> list[Finding]:
                 "problem", f"Files of {_count(damaged, 'trial')} are damaged; which ones is under Trials."
             ),
         )
-    for one in analysis.settings[:_MOST_SETTINGS]:
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for one in analysis.settings[:MOST_SHOWN]:
         if one.missing:
-            names = _listed(one.missing)
-            found.append(
-                Finding("warning", f"{one.name} has no score of {names}: ranks there are among the others.")
-            )
+            lacking.setdefault(one.missing, []).append(one.name)
+    for missing, names in lacking.items():
+        has = "has" if len(names) == 1 else "have"
+        text = f"{_listed(names)} {has} no score of {_listed(missing)}: ranks there are among the others."
+        found.append(Finding("warning", text))
     reversed_ones = [
         one
         for one in analysis.agreements
         if one.bounds is not None and one.bounds.upper < 1 and one.kendall.value is not None
     ]
-    for agreed in reversed_ones[:_MOST_SETTINGS]:
+    for agreed in reversed_ones[:MOST_SHOWN]:
         found.append(
             Finding(
                 "note",
@@ -204,6 +212,10 @@ def _facts(plan: Plan, rows: Sequence[Row], analysis: StudyAnalysis) -> list[Fac
         total = sum(float(row.get(key) or 0) for row in rows)
         if total > 0:
             found.append(Fact(name, f"{total:.3g} {unit}"))
+    if study_trials.shares_features(rows):
+        saved = sum(float(row.get("features/saved_seconds") or 0) for row in rows)
+        words = duration(saved) if saved >= 0 else f"−{duration(-saved)}"
+        found.append(Fact("Saved by shared features", words, "of frozen encoders"))
     if stopped := sum(map(study_trials.is_stopped, rows)):
         found.append(Fact("Trials stopped by the race", f"{stopped:,}"))
     for word in ("failed", "left out", "waiting"):

@@ -21,8 +21,10 @@ _COLOURS = 5
 """That the style sheet has for series."""
 _NUMBERED = 20
 """Settings up to which an agreement is printed in its cell."""
-_LONG = 21
+_LONG = 20
 """Letters of a name that charts have room for."""
+_LETTER = 7.2
+"""Width of one, in the widest of the fonts that the style sheet asks for."""
 
 
 def ranking_chart(title: str, scores: Sequence[ModelScore]) -> Markup:
@@ -32,7 +34,7 @@ def ranking_chart(title: str, scores: Sequence[ModelScore]) -> Markup:
         title: Accessible name, unique on the page.
         scores: At least one.
     """
-    left = min(148.0, 14 + 6.6 * max(min(len(one.model), _LONG) for one in scores))
+    left = 14 + _LETTER * max(min(len(one.model), _LONG) for one in scores)
     right, floor = WIDTH - 48.0, 18.0 + _LINE * len(scores)
     ends = [value for one in scores for value in (one.mean, one.lower, one.upper) if value is not None]
     ticks = nice_ticks(min(ends), max(ends), 4)
@@ -68,7 +70,7 @@ def bump_chart(title: str, settings: Sequence[SettingRanking], models: Sequence[
         settings: Two or more.
         models: To draw, by their rank in the first setting.
     """
-    names = min(148.0, 18 + 6.6 * max(min(len(model), _LONG) for model in models))
+    names = 18 + _LETTER * max(min(len(model), _LONG) for model in models)
     step = 64.0
     width = 2 * names + step * (len(settings) - 1)
     labels = 16 + 6.6 * max(min(len(one.name), _LONG) for one in settings)

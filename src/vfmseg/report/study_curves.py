@@ -44,7 +44,10 @@ def study_curves(setting: Setting, ranking: SettingRanking, results: Path) -> li
             series = _series(few, histories, column)
             if max((len(one.points) for one in series), default=0) < 2:
                 continue
-            ranks = f"ranks {start + 1} to {start + len(few)}"
+            # a single line has no legend
+            ranks = (
+                f"ranks {start + 1} to {start + len(few)}" if len(few) > 1 else f"rank {start + 1}: {few[0]}"
+            )
             drawn = line_chart(f"{title}, {ranks}", series, is_share=is_share, smooth=not is_share)
             charts.append(Chart(title, ranks, drawn))
     return charts

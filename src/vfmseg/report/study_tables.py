@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from vfmseg.report.measures import MEASURES
 from vfmseg.report.numbers import compact, millions, percent, points
 from vfmseg.studies.analysis import StudyAnalysis
-from vfmseg.studies.analysis_files import metric_title, rank_words, score_words
+from vfmseg.studies.analysis_files import early_words, metric_title, rank_words, score_words
 from vfmseg.studies.analysis_ranking import SettingRanking
 from vfmseg.studies.analysis_settings import COSTS, Setting, mean_of
+from vfmseg.studies.race_file import Race, race_words
 from vfmseg.studies.statistics.agreement import Interval
 
 MOST_ROWS = 100
@@ -134,6 +135,24 @@ def proxy_table(analysis: StudyAnalysis) -> Table:
         "Which loses (points)",
     )
     return table_of("What cheaper settings say of dearer ones", header, rows)
+
+
+def early_table(analysis: StudyAnalysis) -> Table:
+    """Return how well earlier validations of the reference stand for its end."""
+    rows = [
+        (f"{one.step:,}", percent(one.share), tau_words(one.tau), one.choice, points(one.regret))
+        for one in analysis.fewer_steps
+    ]
+    header = ("Step", "Share of the steps", "tau-b", "Puts first", "Which loses (points)")
+    return table_of(early_words(analysis).removesuffix("."), header, rows)
+
+
+def race_table(race: Race) -> Table:
+    """Return who left at which rung, who may be the best, and at what share of the steps."""
+    header, rows = race_words(race)
+    return table_of(
+        "Who left the race at which share of the training steps, by setting", header, rows, is_words=True
+    )
 
 
 def domain_table(analysis: StudyAnalysis, levels: Mapping[str, str]) -> Table | None:

@@ -40,6 +40,11 @@ def is_stopped(row: Row) -> bool:
     return str(row["status"]).startswith("stopped")
 
 
+def shares_features(rows: Sequence[Row]) -> bool:
+    """Return whether a trial has read features of a frozen encoder that another one had computed."""
+    return any(float(row.get("features/read") or 0) > 0 for row in rows)
+
+
 def environment_table(rows: Sequence[Row]) -> Table:
     """Return the machines and versions that trials ran with, and how many trials each."""
     found = []

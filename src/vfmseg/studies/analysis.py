@@ -1,74 +1,41 @@
 """The table of a study in, what it says out: rankings, how far settings agree, what cheap settings are worth.
 
-Pure but for the counts of images, which are read from the trials' folders. Every number has its definition in
-:mod:`vfmseg.studies.statistics`; here is decided which of them a study can answer, and said what it cannot.
+Pure but for what is read from the folder of results: counts of images, earlier validations, and the race. Every number
+has its definition in :mod:`vfmseg.studies.statistics`; here is decided which of them a study can answer, and said what it
+cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from vfmseg.studies.analysis_agreement import SettingAgreement, agreements_of, tau_of
+from vfmseg.studies.analysis_cheaper import EarlyRanking, ProxyResult, fewer_steps, proxies_of
 from vfmseg.studies.analysis_ranking import RankedSetting, SettingRanking, rank_setting
 from vfmseg.studies.analysis_settings import Setting, settings_of
 from vfmseg.studies.plan_file import Plan
-from vfmseg.studies.statistics.agreement import (
-    MIN_MODELS,
-    Agreement,
-    Interval,
-    agreement,
-    agreement_bounds,
-    plausible_agreement,
-)
-from vfmseg.studies.statistics.correlation import kendall_tau
+from vfmseg.studies.race_file import Race, read_race
+from vfmseg.studies.statistics.agreement import MIN_MODELS
 from vfmseg.studies.statistics.seeds import check_confidence
 from vfmseg.studies.store import Row
 
+MOST_SHOWN = 12
+"""Settings that a page shows, and whose neighbours are told how many seeds or images would separate them."""
 MOST_COMPARED = 40
 """Settings up to which every one is compared with every other one."""
-_TIME = "cost/seconds_alone"
 _MOST_DRAWS, _FEWEST_DRAWS = 20_000, 1_000
 """Of the errors of a setting."""
 _MANY_NUMBERS, _MOST_NUMBERS = 60_000_000, 200_000_000
 """Numbers drawn in all: few seconds, and so many that confidence sets of all settings are left out."""
 _MOST_READ = 500
 """Runs whose counts of images are read."""
-_SIZED = 3
-"""Settings whose neighbours are told how many seeds would separate them: the reference, and the first others."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingAgreement:
-    """How far a setting ranks the models as another one does."""
-
-    setting: str
-    against: str
-    kendall: Agreement
-    """Tau-b: over pairs of models, those in the same order less those in the other."""
-    weighted: Agreement
-    """Exchanges at the top weigh more."""
-    other_runs: Interval | None
-    """Which tau-b of the true scores their noise leaves plausible."""
-    bounds: Interval | None
-    """Between what tau-b of the true scores surely lies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProxyResult:
-    """How well a cheap setting stands for a dear one."""
-
-    setting: str
-    against: str
-    tau: float | None
-    cost_share: float
-    """Time of its trials over the time of the others'."""
-    choice: str
-    """The model that it puts first."""
-    regret: float
-    """Score that this choice loses in the dear setting, in 0..1; 0 if it is right."""
+_MOST_SIZED = 50
+_NO_SIZES = (
+    "How many seeds or images would tell neighbours apart is said of the first "
+    f"{MOST_SHOWN} settings, where they have up to {_MOST_SIZED} models."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +58,10 @@ class StudyAnalysis:
     """Of every other setting with the reference."""
     proxies: tuple[ProxyResult, ...]
     """Of every cheaper setting, against the reference and against the dearest setting."""
+    fewer_steps: tuple[EarlyRanking, ...]
+    """Of earlier validations of the reference, against its end; none below three models."""
+    race: Race | None
+    """What a race decided, whatever was trained since; None without one."""
     notes: tuple[str, ...]
     """What cannot be said of the study as a whole, and why."""
 
@@ -101,16 +72,18 @@ def analyse(plan: Plan, rows: Sequence[Row], results: Path, *, confidence: float
     Args:
         plan: Of the study.
         rows: Its table.
-        results: Its folder, for the counts of images.
+        results: Its folder, for the counts of images, the validations before the end, and the race.
         confidence: Of all statements about one setting together, in 0..1.
 
     Raises:
-        StudyError: ``confidence`` is outside 0..1, or a trial of the table is there twice.
+        StudyError: ``confidence`` is outside 0..1, a trial of the table is there twice, or ``race.json`` or a
+            ``metrics.csv`` is damaged.
     """
     check_confidence(confidence)
     ranked = _rank_all(settings_of(plan, rows), results, confidence)
     reference = next((one for one in ranked if one.setting.is_reference), None)
     compared = ranked[:MOST_COMPARED]
+    early, why_not_early = fewer_steps(reference, results)
     notes = _notes(plan, rows, ranked, reference)
     return StudyAnalysis(
         study=plan.name,
@@ -119,10 +92,12 @@ def analyse(plan: Plan, rows: Sequence[Row], results: Path, *, confidence: float
         reference=None if reference is None else reference.setting.name,
         settings=tuple(one.ranking for one in ranked),
         compared=tuple(one.setting.name for one in compared),
-        taus=tuple(tuple(_tau(one, other) for other in compared) for one in compared),
-        agreements=_agreements(ranked, reference, confidence),
-        proxies=_proxies(ranked, reference),
-        notes=notes,
+        taus=tuple(tuple(tau_of(one, other) for other in compared) for one in compared),
+        agreements=agreements_of(compared, reference, confidence),
+        proxies=proxies_of(ranked, reference),
+        fewer_steps=early,
+        race=read_race(results),
+        notes=(*notes, why_not_early) if why_not_early else notes,
     )
 
 
@@ -142,7 +117,7 @@ def _rank_all(settings: Sequence[Setting], results: Path, confidence: float) -> 
             confidence=confidence,
             draws=draws if fits else 0,
             reads_images=reads,
-            says_sizes=place < _SIZED and len(setting.models) <= 50,
+            no_sizes="" if place < MOST_SHOWN and len(setting.models) <= _MOST_SIZED else _NO_SIZES,
         )
         # errors of hundreds of settings would not fit into memory; they are needed to compare a few
         keeps = place < MOST_COMPARED
@@ -173,102 +148,3 @@ def _notes(
             f"The first {MOST_COMPARED} of {len(ranked)} settings are compared with each other; all of them are ranked."
         )
     return tuple(notes)
-
-
-def _means(one: RankedSetting) -> Mapping[str, float]:
-    return {score.model: score.mean for score in one.ranking.models}
-
-
-def _common(one: RankedSetting, other: RankedSetting) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the models that both have, and their scores in each."""
-    a, b = _means(one), _means(other)
-    models = [model for model in one.setting.models if model in b]
-    return models, np.array([a[model] for model in models]), np.array([b[model] for model in models])
-
-
-def _tau(one: RankedSetting, other: RankedSetting) -> float | None:
-    models, x, y = _common(one, other)
-    if len(models) < MIN_MODELS:
-        return None
-    tau = float(kendall_tau(x, y))
-    return tau if np.isfinite(tau) else None
-
-
-def _agreements(
-    ranked: Sequence[RankedSetting], reference: RankedSetting | None, confidence: float
-) -> tuple[SettingAgreement, ...]:
-    if reference is None:
-        return ()
-    found = []
-    others = [one for one in ranked[:MOST_COMPARED] if one is not reference]
-    for one in others:
-        models, x, y = _common(one, reference)
-        draws = int(np.clip(_MANY_NUMBERS / 4 / (len(others) * max(1, len(models)) ** 2), 200, 4_000))
-        kendall, weighted = (
-            agreement(x, y, coefficient=kind, confidence=confidence, draws=draws)
-            for kind in ("kendall", "weighted")
-        )
-        other_runs = bounds = None
-        knows_both = one.noise is not None and reference.noise is not None
-        if (
-            knows_both
-            and kendall.value is not None
-            and set(one.setting.models) == set(reference.setting.models)
-        ):
-            assert one.noise is not None
-            assert reference.noise is not None
-            other_runs = plausible_agreement(one.noise, reference.noise, confidence=confidence)
-            bounds = agreement_bounds(one.noise, reference.noise, confidence=confidence)
-        found.append(
-            SettingAgreement(
-                setting=one.setting.name,
-                against=reference.setting.name,
-                kendall=kendall,
-                weighted=weighted,
-                other_runs=other_runs,
-                bounds=bounds,
-            )
-        )
-    return tuple(found)
-
-
-def _proxies(ranked: Sequence[RankedSetting], reference: RankedSetting | None) -> tuple[ProxyResult, ...]:
-    """Return how well cheap settings stand for the reference and for the dearest one, of those with a known time."""
-    timed = [
-        (one, float(np.mean(seconds)))
-        for one in ranked
-        if one.setting.target is None and (seconds := _seconds(one)) is not None
-    ]
-    if len(timed) < 2:
-        return ()
-    dearest = max(timed, key=lambda pair: pair[1])[0]
-    found = []
-    for full in {id(one): one for one in (reference, dearest) if one is not None}.values():
-        for cheap, _ in timed:
-            models, x, y = _common(cheap, full)
-            if cheap is full or not models:
-                continue
-            spent, whole = (
-                [one.setting.cost(model, _TIME) or 0.0 for model in models] for one in (cheap, full)
-            )
-            if min(*spent, *whole) <= 0 or sum(spent) >= sum(whole):
-                continue
-            choice = int(np.argmax(x))
-            found.append(
-                ProxyResult(
-                    setting=cheap.setting.name,
-                    against=full.setting.name,
-                    tau=_tau(cheap, full),
-                    cost_share=sum(spent) / sum(whole),
-                    choice=models[choice],
-                    regret=float(y.max() - y[choice]),
-                )
-            )
-    return tuple(found)
-
-
-def _seconds(one: RankedSetting) -> list[float] | None:
-    values = [one.setting.cost(model, _TIME) for model in one.setting.models]
-    return (
-        None if any(value is None for value in values) else [value for value in values if value is not None]
-    )

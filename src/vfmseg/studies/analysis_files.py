@@ -11,6 +11,7 @@ from vfmseg.models.writing import whole_file
 from vfmseg.studies.analysis import StudyAnalysis, analyse
 from vfmseg.studies.analysis_ranking import ModelScore, SettingRanking
 from vfmseg.studies.plan_file import Plan
+from vfmseg.studies.race_file import race_promise, race_words
 from vfmseg.studies.statistics.agreement import Interval
 from vfmseg.studies.store import Row
 
@@ -62,6 +63,18 @@ def score_words(score: ModelScore) -> str:
     return mean if score.sd is None else f"{mean} ± {100 * score.sd:.1f}"
 
 
+def early_words(analysis: StudyAnalysis) -> str:
+    """Return what rankings at earlier validations are, and are not, in sentences; there is at least one."""
+    first = analysis.fewer_steps[0]
+    all_runs = sum(score.seeds for score in analysis.settings[0].models)
+    runs = f"{first.runs}" if first.runs == all_runs else f"{first.runs} of the {all_runs}"
+    return (
+        f"Earlier validations of {runs} runs of {analysis.reference}, against their end. The learning-rate schedule is "
+        "that of the whole training: a run that is made shorter, with a schedule of its own, may rank otherwise. The "
+        "share is of training steps."
+    )
+
+
 def markdown(analysis: StudyAnalysis) -> str:
     """Return the ranking of every setting, and how far settings agree, as Markdown."""
     percent = f"{100 * analysis.confidence:g} %"
@@ -98,6 +111,16 @@ def markdown(analysis: StudyAnalysis) -> str:
         parts.append(
             _table(["setting", "in place of", "tau-b", "share of time", "its choice", "loses"], rows)
         )
+    if analysis.fewer_steps:
+        parts.append("## Fewer steps\n")
+        parts.append(f"{early_words(analysis)}\n")
+        rows = [
+            [f"{one.step}", f"{100 * one.share:.0f} %", _two(one.tau), one.choice, f"{100 * one.regret:.1f}"]
+            for one in analysis.fewer_steps
+        ]
+        parts.append(_table(["step", "share of steps", "tau-b", "its choice", "loses"], rows))
+    if analysis.race is not None:
+        parts += ["## Race\n", f"{race_promise(analysis.race)}\n", _table(*race_words(analysis.race))]
     return "\n".join(parts)
 
 

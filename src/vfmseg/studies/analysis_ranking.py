@@ -117,7 +117,7 @@ def rank_setting(
     confidence: float,
     draws: int,
     reads_images: bool,
-    says_sizes: bool,
+    no_sizes: str,
 ) -> RankedSetting:
     """Rank the models of a setting.
 
@@ -127,7 +127,7 @@ def rank_setting(
         confidence: Of all rank sets together, in 0..1.
         draws: Of errors; 0 makes no confidence sets.
         reads_images: Resample images, too, where runs hold their counts.
-        says_sizes: Say how many seeds or images would separate neighbours.
+        no_sizes: Why it is not said how many seeds or images would separate neighbours; empty to say it.
     """
     table, notes = setting.table(), list[str]()
     noise, counts = _noise(setting, table, results, draws, reads_images, notes)
@@ -155,6 +155,8 @@ def rank_setting(
         )
         for j in order
     )
+    if noise is not None and no_sizes:
+        notes.append(no_sizes)
     counted = {summary.n for summary in summaries}
     if len(counted) > 1:
         notes.append(f"Models have between {min(counted)} and {max(counted)} seeds.")
@@ -166,7 +168,7 @@ def rank_setting(
         metric=setting.metric,
         chance="" if noise is None else noise.source,
         models=models,
-        pairs=_pairs(order, table, ranked, counts if says_sizes else None, says_sizes, confidence),
+        pairs=_pairs(order, table, ranked, None if no_sizes else counts, not no_sizes, confidence),
         groups=() if ranked is None else ranked.groups,
         fronts=tuple(_front(setting, table, kind) for kind in costs),
         missing=setting.missing,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.pages import LOADING, Page
-from support.studies import write_results
+from support.studies import write, write_results
 from vfmseg.cli.program import main
 from vfmseg.report.study import write_study_report
 from vfmseg.report.study_trials import trouble_table
@@ -33,6 +33,22 @@ def results(tmp_path: Path) -> Path:
     )
 
 
+RACE = {
+    "shares": [0.25],
+    "eta": 2.0,
+    "confidence": 0.95,
+    "settings": [
+        {
+            "setting": "default",
+            "rungs": [{"share": 0.25, "survivors": ["dino"], "out": ["<b>mae & co</b>"]}],
+            "stopped_at": {"<b>mae & co</b>": 5},
+            "winners": ["dino"],
+            "cost_share": 0.625,
+        }
+    ],
+}
+
+
 def page_of(folder: Path) -> Page:
     return Page(write_study_report(folder).read_text(encoding="utf-8"))
 
@@ -54,6 +70,54 @@ def test_page__needs_nothing_else_and_is_accessible(results: Path) -> None:
     assert len(page.all("caption")) == len(page.all("table"))
     assert all("scope" in header for header in page.all("th"))
     assert page.all("html") == [{"lang": "en"}]
+
+
+def test_page__tells_a_race(results: Path) -> None:
+    write(results / "race.json", RACE)
+    html = write_study_report(results).read_text(encoding="utf-8")
+    assert '<a href="#race">' in html
+    assert "<td>&lt;b&gt;mae &amp; co&lt;/b&gt;</td><td>dino</td><td>62.5\u00a0%</td>" in html
+    assert "1 in 2 of the models stays" in Page(html).text
+    assert "| default | <b>mae & co</b> | dino | 62.5\u00a0% |" in (results / "ranking.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_page__tells_what_fewer_steps_would_have_said(results: Path) -> None:
+    text = page_of(results).text
+    assert "What would fewer steps have said?" in text
+    assert "Earlier validations of 12 runs of default, against their end." in text
+    assert "a schedule of its own, may rank otherwise" in text
+    # all models have 0.1 there, so the choice may be the worst
+    assert "Which loses (points) 5 50 % – a model with a name that is far too long 10.0" in text
+
+
+def test_page__tells_what_shared_features_saved(results: Path) -> None:
+    assert "shared features" not in page_of(results).text
+    for place, trial in enumerate(sorted(results.glob("trials/*"))[:2]):
+        about = {
+            "read": 30 * place,
+            "computed": 30,
+            "saved_seconds": 91.0 * place - 1,
+            "saved_cpu_seconds": 0.0,
+        }
+        write(trial / "features.json", about)
+    text = page_of(results).text
+    assert "Saved by shared features 1 min 29 s" in text.replace("\u00a0", " ")
+    assert "Times and hours are as if each trial had been alone" in text
+
+
+def test_report__of_a_study_that_still_runs_writes_its_table(results: Path) -> None:
+    assert not (results / "trials.csv").exists()
+    write_study_report(results)
+    assert len((results / "trials.csv").read_text().splitlines()) == 1 + len(SCORES) * len(MODELS) * 2 + 2
+    before = (results / "trials.csv").stat().st_mtime_ns
+    write_study_report(results)
+    assert (results / "trials.csv").stat().st_mtime_ns == before  # nothing has come further
+    failed = next(path.parent for path in results.glob("trials/*/failure.json"))
+    (failed / "failure.json").unlink()
+    write_study_report(results)
+    assert "waiting" in (results / "trials.csv").read_text()
 
 
 def test_page__tells_the_study(results: Path) -> None:

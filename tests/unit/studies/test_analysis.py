@@ -11,8 +11,9 @@ import pytest
 
 from support.studies import Scores, write_results
 from vfmseg.errors import StudyError
-from vfmseg.studies.analysis import StudyAnalysis, analyse
-from vfmseg.studies.analysis_files import write_ranking
+from vfmseg.studies import analysis_cheaper
+from vfmseg.studies.analysis import MOST_SHOWN, StudyAnalysis, analyse
+from vfmseg.studies.analysis_files import early_words, write_ranking
 from vfmseg.studies.plan_file import read_plan
 from vfmseg.studies.store import rows_of
 
@@ -141,6 +142,111 @@ def test_missing_models__are_named(tmp_path: Path) -> None:
     assert "1 of 17 trials have no score" in result.notes[0]
 
 
+def test_sizes__are_said_of_every_setting_that_the_page_shows(tmp_path: Path) -> None:
+    scores = {f"setting {number}": SCORES["full"] for number in range(MOST_SHOWN + 1)}
+    settings = analysed(write_results(tmp_path / "out", scores)).settings
+    sizes = [next(one.seeds for one in setting.pairs if one.first == "B") for setting in settings]
+    assert all(sizes[:MOST_SHOWN])
+    assert sizes[MOST_SHOWN:] == [None]
+    assert "is said of the first 12 settings, where they have up to 50 models" in settings[-1].notes[-1]
+    assert not any("is said of the first" in note for one in settings[:-1] for note in one.notes)
+
+
+def write_curves(folder: Path, curves: dict[str, dict[int, float]], column: str = "val/miou") -> None:
+    """Write what the runs of models in the first setting scored at earlier validations, before their end at 100."""
+    plan = read_plan(folder)
+    for trial in plan.trials:
+        if trial.levels["setting"] == "full":
+            own = folder / "trials" / trial.id
+            end = json.loads((own / "result.json").read_text())["val/miou"]
+            lines = [
+                f"{step},{score + 0.01 * int(trial.levels['seed'])}"
+                for step, score in curves[trial.levels["model"]].items()
+            ]
+            (own / "metrics.csv").write_text(
+                "\n".join([f"step,{column}", *lines, "90,", f"100,{end}"]) + "\n"
+            )
+
+
+def test_fewer_steps__are_compared_with_the_end(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    # at the end A 0.61, B 0.51, C 0.50; C has a validation that the others lack
+    write_curves(folder, {"A": {20: 0.1, 50: 0.3}, "B": {20: 0.3, 50: 0.2}, "C": {20: 0.2, 30: 0.5, 50: 0.1}})
+    first, second = analysed(folder).fewer_steps
+    assert (first.step, first.choice, first.runs) == (20, "B", 6)
+    assert first.share == pytest.approx(0.2)
+    assert first.tau == pytest.approx(-1 / 3)  # of three pairs only B and C are in order
+    assert first.regret == pytest.approx(0.10)
+    assert (second.step, second.tau, second.choice, second.regret) == (50, pytest.approx(1.0), "A", 0.0)
+
+
+def test_fewer_steps__are_at_most_eight_spread_out(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    write_curves(folder, {model: dict.fromkeys(range(1, 88), 0.1) for model in "ABC"})
+    steps = [one.step for one in analysed(folder).fewer_steps]
+    assert len(steps) == 8
+    assert (steps[0], steps[-1]) == (1, 87)
+    first = analysed(folder).fewer_steps[0]
+    # all models score alike, so the choice may be the worst
+    assert (first.tau, first.choice, first.regret) == (None, "C", pytest.approx(0.11))
+
+
+def test_fewer_steps__of_runs_that_share_none_is_said(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    write_curves(folder, {"A": {20: 0.1}, "B": {30: 0.3}, "C": {40: 0.2}})
+    result = analysed(folder)
+    assert result.fewer_steps == ()
+    assert "the runs of full share no validation before the end" in result.notes[-1]
+
+
+@pytest.mark.parametrize("curves", [{}, {5: 0.1}])
+def test_fewer_steps__need_an_earlier_validation_and_three_models(
+    curves: dict[int, float], tmp_path: Path
+) -> None:
+    models = "ABC" if not curves else "AB"
+    scores = {"full": {model: SCORES["full"][model] for model in models}}
+    folder = write_results(tmp_path / "out", scores)
+    write_curves(folder, dict.fromkeys(models, curves))
+    result = analysed(folder)
+    assert result.fewer_steps == ()
+    assert not any("fewer steps" in note for note in result.notes)
+
+
+def test_fewer_steps__of_many_runs_are_of_the_first_of_each_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    write_curves(folder, {"A": {50: 0.1}, "B": {50: 0.3}, "C": {50: 0.2}})
+    monkeypatch.setattr(analysis_cheaper, "_MOST_READ", 3)
+    result = analysed(folder)
+    assert [one.runs for one in result.fewer_steps] == [3]
+    assert "Earlier validations of 3 of the 6 runs of full" in early_words(result)
+    monkeypatch.setattr(analysis_cheaper, "_MOST_READ", 2)
+    result = analysed(folder)
+    assert result.fewer_steps == ()
+    assert result.notes[-1] == "Rankings at fewer steps are made of up to 2 models."
+
+
+def test_fewer_steps__of_models_of_unequal_length_have_a_share_of_all_their_steps(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    for trial in read_plan(folder).trials:
+        end = 100 if trial.levels["model"] == "A" else 50
+        (folder / "trials" / trial.id / "metrics.csv").write_text(
+            f"step,val/miou\n25,0.1\n50,0.2\n{end},0.3\n"
+        )
+    (one,) = analysed(folder).fewer_steps
+    assert (one.step, one.share) == (25, pytest.approx(3 * 25 / 200))
+
+
+def test_damaged_curve__is_said(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    next(folder.glob("trials/*/metrics.csv")).write_text("step,val/miou\n5,much\n")
+    with pytest.raises(
+        StudyError, match=r"metrics.csv is damaged \(could not convert .*Delete the trial's folder"
+    ):
+        analysed(folder)
+
+
 def test_files__hold_the_numbers(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "out", {"a_b": SCORES["full"], "cheap": SCORES["cheap"]})
     plan = read_plan(folder)
@@ -148,6 +254,17 @@ def test_files__hold_the_numbers(tmp_path: Path) -> None:
     content = json.loads((folder / "ranking.json").read_text())
     assert content["settings"][0]["models"][0]["mean"] == pytest.approx(0.61)
     assert "| 1 | 1 | A | 61.0 ± 1.4 | 2 |" in (folder / "ranking.md").read_text()
+    assert content["fewer_steps"][0] == {
+        "step": 5,
+        "share": 0.5,
+        "tau": None,
+        "choice": "C",
+        "regret": pytest.approx(0.11),
+        "runs": 6,
+    }
+    assert "| 5 | 50 % | – | C | 11.0 |" in (folder / "ranking.md").read_text()
+    assert "may rank otherwise" in (folder / "ranking.md").read_text()
+    assert content["race"] is None
     tex = (folder / "ranking.tex").read_text()
     assert r"model & a\_b & cheap \\" in tex
     assert r"B & 51.0 $\pm$ 1.4 [2--3] & 51.0 $\pm$ 1.4 [1] \\" in tex

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from vfmseg.errors import StudyError
 from vfmseg.studies.statistics.seeds import check_confidence
@@ -75,9 +75,10 @@ def t_test_power(effect: float, n: int, *, confidence: float = 0.95, paired: boo
     """
     dof = n - 1 if paired else 2 * (n - 1)
     shift = effect * (n if paired else n / 2) ** 0.5
-    critical = float(stats.t.ppf((1 + confidence) / 2, dof))
-    # The chance to find it with the wrong sign counts as found, as in the test.
-    return float(stats.nct.sf(critical, dof, shift) + stats.nct.cdf(-critical, dof, shift))
+    critical = special.stdtrit(dof, (1 + confidence) / 2)
+    # The chance to find it with the wrong sign counts as found, as in the test. It is that of the mirrored shift: the far
+    # lower tail comes out as NaN.
+    return float(2 - special.nctdtr(dof, shift, critical) - special.nctdtr(dof, -shift, critical))
 
 
 def _smallest(effect: float, sd: float, power: float, confidence: float, *, paired: bool) -> SampleSize:

@@ -28,6 +28,15 @@ def test_n__is_the_smallest_that_reaches_the_power() -> None:
         assert found.n == 2 or t_test_power(effect, found.n - 1, paired=True) < 0.9
 
 
+def test_power__is_known_where_the_wrong_sign_hardly_ever_comes_up() -> None:
+    # the lower tail of the noncentral t distribution, which underflows here
+    found = images_to_separate(0.3, 1.0, power=0.99, confidence=0.999)
+    assert found.power == pytest.approx(0.99, abs=1e-3)
+    assert found.n == pytest.approx(
+        (3.29 + 2.33) ** 2 / 0.3**2, rel=0.03
+    )  # normal quantiles; a little more for t
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_simulated_tests__find_the_difference_in_80_percent(paired: bool) -> None:
     rng = np.random.default_rng(0)
