@@ -80,7 +80,8 @@ def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
         )
         for one in neighbours
     ]
-    header = ("Neighbours in rank", "Difference", "Interval", "p", "Told apart", "Seeds", "Images")
+    images = "images" if ranking.image_groups is None else "groups of images"
+    header = ("Neighbours in rank", "Difference", "Interval", "p", "Told apart", "Seeds", images.capitalize())
     caption = (
         f"Differences in points of {metric_title(ranking.metric)}; intervals hold together with {percent(confidence)} "
         "confidence"
@@ -88,8 +89,8 @@ def pairs_table(ranking: SettingRanking, confidence: float) -> Table:
     if all(one.seeds is None and one.images is None for one in neighbours):
         return table_of(caption, header[:-2], [row[:-2] for row in rows])
     caption += (
-        ". Seeds (of each model) or images that would tell two apart in four of five repetitions, were the difference "
-        "seen the true one"
+        f". Seeds (of each model) or {images} that would tell two apart in four of five repetitions, were the "
+        "difference seen the true one"
     )
     return table_of(caption, header, rows)
 

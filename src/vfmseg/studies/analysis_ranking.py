@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vfmseg.errors import StudyError
-from vfmseg.studies.analysis_settings import CostKind, Setting
+from vfmseg.studies.analysis_settings import CostKind, CountedImages, Setting
 from vfmseg.studies.statistics.images import ImageCounts, image_influence
 from vfmseg.studies.statistics.noise import ScoreNoise, image_noise, seed_and_image_noise, seed_noise
 from vfmseg.studies.statistics.pareto import pareto_front
@@ -63,7 +63,7 @@ class Pair:
     seeds: int | None = None
     """Seeds of each model that would show this difference in four of five repetitions, were it the true one."""
     images: int | None = None
-    """Images that would, with the same models."""
+    """Images that would, with the same models; groups of images like these where images were resampled in groups."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,8 @@ class SettingRanking:
     """Models of the study without a score here."""
     notes: tuple[str, ...]
     """What cannot be said, and why, in sentences."""
+    image_groups: int | None = None
+    """In how many groups images were resampled; None: each by itself, or not at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ def rank_setting(
         no_sizes: Why it is not said how many seeds or images would separate neighbours; empty to say it.
     """
     table, notes = setting.table(), list[str]()
-    noise, counts = _noise(setting, table, results, draws, reads_images, notes)
+    noise, counted = _noise(setting, table, results, draws, reads_images, notes)
     ranked = None if noise is None else rank_models(noise, confidence=confidence)
     order = sorted(range(len(table.models)), key=lambda j: (-table.means[j], j))
     intervals = None
@@ -157,9 +159,9 @@ def rank_setting(
     )
     if noise is not None and no_sizes:
         notes.append(no_sizes)
-    counted = {summary.n for summary in summaries}
-    if len(counted) > 1:
-        notes.append(f"Models have between {min(counted)} and {max(counted)} seeds.")
+    seeds = {summary.n for summary in summaries}
+    if len(seeds) > 1:
+        notes.append(f"Models have between {min(seeds)} and {max(seeds)} seeds.")
     ranking = SettingRanking(
         name=setting.name,
         levels=setting.levels,
@@ -168,11 +170,12 @@ def rank_setting(
         metric=setting.metric,
         chance="" if noise is None else noise.source,
         models=models,
-        pairs=_pairs(order, table, ranked, None if no_sizes else counts, not no_sizes, confidence),
+        pairs=_pairs(order, table, ranked, None if no_sizes else counted, not no_sizes, confidence),
         groups=() if ranked is None else ranked.groups,
         fronts=tuple(_front(setting, table, kind) for kind in costs),
         missing=setting.missing,
         notes=tuple(notes),
+        image_groups=None if counted is None else counted.groups,
     )
     return RankedSetting(setting, ranking, noise)
 
@@ -184,7 +187,7 @@ def _noise(
     draws: int,
     reads_images: bool,
     notes: list[str],
-) -> tuple[ScoreNoise | None, ImageCounts | None]:
+) -> tuple[ScoreNoise | None, CountedImages | None]:
     """Return what is known of the errors: of seeds and images if both are there, or of what is; say why not."""
     if len(table.models) < 2:
         notes.append("A single model has a score here, so there is nothing to rank it against.")
@@ -201,15 +204,17 @@ def _noise(
             "Every model has one seed, so nothing is known of what another seed would change. Add seeds: "
             "`axes: {seed: [0, 1, 2]}`."
         )
-    counts: ImageCounts | str = "the study is too large for it"
+    counted: CountedImages | str = "the study is too large for it"
     if reads_images:
-        counts = setting.image_counts(results)
-    if isinstance(counts, str):
-        notes.append(f"Images were not resampled: {counts}.")
+        counted = setting.image_counts(results)
+    if isinstance(counted, str):
+        notes.append(f"Images were not resampled: {counted}.")
     else:
         try:
             make = seed_and_image_noise if has_seeds else image_noise
-            return make(counts, draws=min(draws, 4_000)), counts
+            noise = make(counted.counts, draws=min(draws, 4_000))
+            notes += counted.notes
+            return noise, counted
         except StudyError as error:
             notes.append(f"Images were not resampled. {error}")
     if has_seeds:
@@ -224,7 +229,7 @@ def _pairs(
     order: list[int],
     table: SeedTable,
     ranked: Ranking | None,
-    counts: ImageCounts | None,
+    counted: CountedImages | None,
     says_sizes: bool,
     confidence: float,
 ) -> tuple[Pair, ...]:
@@ -234,7 +239,7 @@ def _pairs(
     spread = 0.0
     if says_sizes and (table.counts > 1).any():
         spread = pooled_spread(table).variance ** 0.5
-    influence = None if counts is None else _influence(counts)
+    influence = None if counted is None else _influence(counted.counts)
     found = []
     for place in places:
         for other in range(place + 1, min(place + reach, len(order))):

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfmseg.studies.folder import TARGETS, trial_folder
+from vfmseg.studies.image_groups import group_images
 from vfmseg.studies.plan_file import Plan
-from vfmseg.studies.statistics.images import ImageCounts, pooled_scores
+from vfmseg.studies.statistics.images import MIN_IMAGES, ImageCounts, pooled_scores
 from vfmseg.studies.statistics.seeds import SeedTable, seed_table
 from vfmseg.studies.store import Row
 from vfmseg.studies.study_file import SEED
@@ -47,6 +48,17 @@ COSTS = (
 
 
 @dataclass(frozen=True, eq=False)
+class CountedImages:
+    """What each run of a setting counted on images, or on groups of them that are resampled together."""
+
+    counts: ImageCounts
+    groups: int | None
+    """How many groups; None where each image is by itself."""
+    notes: tuple[str, ...]
+    """What is to be said of the groups, in sentences."""
+
+
+@dataclass(frozen=True, eq=False)
 class Setting:
     """One way of training and scoring under which models are ranked: levels of the other axes, and maybe a target."""
 
@@ -62,6 +74,8 @@ class Setting:
     """Model -> its rows that have a score, by seed."""
     missing: tuple[str, ...]
     """Models of the study without a score here."""
+    image_groups: str = ""
+    """As in the study file."""
 
     @property
     def column(self) -> str:
@@ -95,8 +109,8 @@ class Setting:
                 found.append(kind)
         return found
 
-    def image_counts(self, results: Path) -> ImageCounts | str:
-        """Return what each run counted on each image, or why that is not known.
+    def image_counts(self, results: Path) -> CountedImages | str:
+        """Return what each run counted on each image, or on each group of images, or why that is not known.
 
         Args:
             results: folder of results.
@@ -132,7 +146,7 @@ class Setting:
         scores = [float(row[self.column]) for row in self._rows()]
         if not np.allclose(pooled_scores(counts), scores, atol=1e-6):
             return "the scores are not the means over classes that the counts of images give"
-        return counts
+        return _grouped(counts, names or [], self.image_groups)
 
     def _rows(self) -> Iterable[Row]:
         return (row for rows in self.runs.values() for row in rows)
@@ -166,8 +180,39 @@ def settings_of(plan: Plan, rows: Sequence[Row]) -> list[Setting]:
                 missing = tuple(model for model in models if model not in scored)
                 is_reference = target is None and levels == dict(plan.reference)
                 name = _name(labels, target)
-                found.append(Setting(name, levels, target, is_reference, metric, scored, missing))
+                found.append(
+                    Setting(name, levels, target, is_reference, metric, scored, missing, plan.image_groups)
+                )
     return sorted(found, key=lambda one: not one.is_reference)
+
+
+def _grouped(counts: ImageCounts, names: Sequence[str], pattern: str) -> CountedImages | str:
+    """Return the counts of groups, where the study says which images belong together."""
+    if not pattern:
+        return CountedImages(counts, None, ())
+    found = group_images(names, pattern)
+    images = _count(len(names), "image")
+    if found.matches_none:
+        note = f"No image matches the study's image_groups, such as {names[0]}: images were resampled one by one."
+        return CountedImages(counts, None, (note,))
+    missed = ""
+    if found.unmatched:
+        missed = (
+            f"{len(found.unmatched):,} of {images} do not match the study's image_groups, such as "
+            f"{found.unmatched[0]}: each is a group of its own"
+        )
+    if found.num_groups < MIN_IMAGES:
+        groups = _count(found.num_groups, "group")
+        few = f"{images} in {groups} are too few groups; {MIN_IMAGES} are the least, 100 better"
+        return f"{few}. {missed}" if missed else few
+    said = f"Images were resampled in groups: {images} in {found.num_groups:,} groups."
+    return CountedImages(
+        counts.grouped(found.labels), found.num_groups, (said, f"{missed}.") if missed else (said,)
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def headline(row: Row) -> str | None:

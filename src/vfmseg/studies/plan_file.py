@@ -51,6 +51,8 @@ class Plan:
     trials: tuple[Planned, ...]
     fingerprint: str = ""
     """Of all that the plan was made from, see :func:`vfmseg.studies.known_plan.fingerprint`."""
+    image_groups: str = ""
+    """As in the study file."""
 
     @property
     def setting_axes(self) -> tuple[str, ...]:
@@ -71,6 +73,7 @@ def plan_of(study: Study, trials: Sequence[Trial], *, fingerprint: str = "") -> 
             for one, keys in zip(trials, varied_keys(trials), strict=True)
         ),
         fingerprint,
+        study.image_groups,
     )
 
 

@@ -16,6 +16,7 @@ from vfmseg.errors import DataError, RecipeError, StudyError, nearest
 from vfmseg.runs.recipe_keys import keys
 from vfmseg.runs.recipe_reader import packaged_recipes_roots
 from vfmseg.runs.target import is_name, target_of
+from vfmseg.studies.image_groups import wrong_pattern
 from vfmseg.studies.levels import Keys, label_of, read_levels, unknown_keys, wrong_when
 
 _STRICT = ConfigDict(extra="forbid")
@@ -77,6 +78,7 @@ class _File:
     targets: dict[str, str | Keys] = field(default_factory=dict)
     ranked: str = ""
     reference: dict[str, Any] = field(default_factory=dict)
+    image_groups: str = ""
     budget: Budget = field(default_factory=Budget)
 
 
@@ -102,6 +104,8 @@ class Study:
     reference: Mapping[str, str]
     """Axis -> the level that other settings are compared with; neither the ranked axis nor `seed`."""
     budget: Budget
+    image_groups: str = ""
+    """Regular expression, its one group equal in the names of images that are resampled together; empty: each alone."""
     overrides: Keys = field(default_factory=dict)
     """Of the command line: laid over all trials and preparations, last."""
     source: str = ""
@@ -187,6 +191,8 @@ def study_of(tree: Mapping[str, Any], *, name: str, source: str = "the study") -
     }
     for label, of_target in targets.items():
         wrong += _wrong_target(label, of_target, known)
+    if file.image_groups and (mistake := wrong_pattern(file.image_groups)):
+        wrong.append(f"image_groups: {mistake}")
     if wrong:
         raise StudyError(_listed(source, wrong))
     others = [axis for axis in axes if axis not in (ranked, SEED)]
@@ -202,6 +208,7 @@ def study_of(tree: Mapping[str, Any], *, name: str, source: str = "the study") -
         ranked=ranked,
         reference={axis: reference.get(axis, next(iter(axes[axis]))) for axis in others},
         budget=file.budget,
+        image_groups=file.image_groups,
         source=source,
     )
 

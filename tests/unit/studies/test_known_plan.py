@@ -9,8 +9,9 @@ import pytest
 from support.tiny import tiny_recipe
 from vfmseg.errors import StudyError
 from vfmseg.studies import known_plan
+from vfmseg.studies.folder import STUDY
 from vfmseg.studies.known_plan import fingerprint, planned
-from vfmseg.studies.plan_file import PLAN, write_plan
+from vfmseg.studies.plan_file import PLAN, read_plan, write_plan
 from vfmseg.studies.study_file import Study, study_of, with_overrides
 
 
@@ -40,6 +41,17 @@ def test_plan__is_read_back_with_the_same_trials(tmp_path: Path, monkeypatch: py
     assert again == trials
     assert [trial.recipe for trial in again] == [trial.recipe for trial in trials]
     assert [trial.is_left_out for trial in again] == [False, False, False, False, True]
+
+
+def test_image_groups__are_written_and_change_no_trial(tmp_path: Path) -> None:
+    trials, made_from = planned(study(tmp_path), tmp_path)
+    write_plan(study(tmp_path), trials, tmp_path, fingerprint=made_from or "")
+    grouped = study(tmp_path, image_groups="^([a-z]+)_")
+    again, to_write = planned(grouped, tmp_path)
+    assert [trial.id for trial in again] == [trial.id for trial in trials]
+    write_plan(grouped, again, tmp_path, fingerprint=to_write or "")
+    (tmp_path / STUDY).write_text('{"name": "tiny"}')
+    assert read_plan(tmp_path).image_groups == "^([a-z]+)_"
 
 
 def test_plan__is_made_anew_after_any_change(tmp_path: Path) -> None:
