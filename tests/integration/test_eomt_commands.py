@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import yaml
 
 from support.archives import write_coco
 from support.eomt import part, read
+from support.processes import Command
 from support.tiny import tiny_recipe
 from vfmseg.cli.program import main, split_recipe_words
 from vfmseg.cli.recipe_options import read as read_words
@@ -85,9 +84,8 @@ def test_fit__the_readmes_line_on_coco(devices: int, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     write_coco(tmp_path / "DATA")  # of four training images one has no object, and one a crowd alone
     line = FIT.replace("devices 4", f"devices {devices}").format(recipe=RECIPES[0]) + SMALLER
-    words = [sys.executable, "-m", "vfmseg", *shlex.split(line)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    done = Command(shlex.split(line), tmp_path / "said")
+    assert done.wait() == 0, done.stderr
     assert f"2 steps of 4 × {devices} device(s) × {2 // devices} accumulated = 8 images" in done.stderr
     assert (
         "masks: at step 2, the last, queries still attend inside their masks with probability 1.00, 1.00"

@@ -1,11 +1,6 @@
 """Whole runs of the tasks that know objects: EoMT on generated scenes, annealed, killed and resumed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +9,7 @@ import torch
 import yaml
 
 import vfmseg
+from support.killing import kill_at
 from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 from vfmseg.training.callbacks.history import read_rows
@@ -129,18 +125,7 @@ def test_resume__killed_in_any_phase_of_annealing_is_bit_equal(
     step = {"masked": 1, "annealed": 4, "between": 8, "unmasked": 15}[phase]
     file, folder = tmp_path / "tiny.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(_long()))
-    words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(file), "--out", str(folder), "--no_report"]
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    for _ in range(4800):
-        assert process.poll() is None, process.communicate()[1]
-        rows = read_rows(folder / "metrics.csv")
-        if rows and (rows[-1].get("step") or 0) >= step:
-            break
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_at(file, folder, step)
     vfmseg.fit(file, out=folder, resume=True, **_QUIET)
     resumed = read_tensors(folder / "checkpoints" / "last")
     assert resumed.keys() == uninterrupted.keys()

@@ -3,9 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import yaml
 from safetensors.torch import save_file
 
 import vfmseg
+from support.killing import fit_until, kill_at
 from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_header, read_tensors
 from vfmseg.training.callbacks.history import read_rows
@@ -36,31 +34,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.T
     return read_tensors(done.folder / "checkpoints" / "last")
 
 
-def _start(folder: Path, recipe: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "vfmseg", "fit", "-c", str(recipe), "--out", str(folder), "--no_report"]
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def _wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
-    for _ in range(4800):  # four minutes, for a busy machine
-        assert process.poll() is None, process.communicate()[1]
-        rows = read_rows(folder / "metrics.csv")
-        if rows and (rows[-1].get("step") or 0) >= step:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the run did not reach the step")
-
-
-def _kill_at(recipe: Path, folder: Path, step: int) -> None:
-    process = _start(folder, recipe)
-    _wait_for_step(process, folder, step)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (folder / "result.json").exists()
-
-
 @pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow), 2])
 def test_resume__after_kill_9_is_bit_equal(
     num_workers: int, uninterrupted: dict[str, torch.Tensor], tmp_path: Path
@@ -68,7 +41,7 @@ def test_resume__after_kill_9_is_bit_equal(
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(_recipe(num_workers)))
     folder = tmp_path / "run"
-    _kill_at(recipe, folder, random.Random(num_workers).randint(4, _STEPS - 8))
+    kill_at(recipe, folder, random.Random(num_workers).randint(4, _STEPS - 8))
     vfmseg.fit(recipe, out=folder, resume=True, say=lambda message: None)
     resumed = read_tensors(folder / "checkpoints" / "last")
     assert resumed.keys() == uninterrupted.keys()
@@ -83,13 +56,11 @@ def test_resume__after_sigterm_the_run_has_saved_itself(
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(_recipe(0)))
     folder = tmp_path / "run"
-    process = _start(folder, recipe)
-    _wait_for_step(process, folder, 5)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 143, errors
-    assert "vfmseg: Stopped by SIGTERM after step" in errors
-    assert f"vfmseg fit --out {folder} --resume" in errors
+    run = fit_until(recipe, folder, 5)
+    os.kill(run.pid, signal.SIGTERM)
+    assert run.wait() == 143, run.stderr
+    assert "vfmseg: Stopped by SIGTERM after step" in run.stderr
+    assert f"vfmseg fit --out {folder} --resume" in run.stderr
     vfmseg.fit(recipe, out=folder, resume=True, say=lambda message: None)
     resumed = read_tensors(folder / "checkpoints" / "last")
     assert all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
@@ -117,7 +88,7 @@ def test_resume__of_a_tuned_encoder_after_kill_9_is_bit_equal(method: str, tmp_p
     recipe.write_text(yaml.safe_dump(tree))
     whole = vfmseg.fit(recipe, out=tmp_path / "whole", say=lambda message: None).folder
     folder = tmp_path / "run"
-    _kill_at(recipe, folder, 11)
+    kill_at(recipe, folder, 11)
     vfmseg.fit(recipe, out=folder, resume=True, say=lambda message: None)
     for name in ("last", "best"):
         expected, resumed = (read_tensors(run / "checkpoints" / name) for run in (whole, folder))

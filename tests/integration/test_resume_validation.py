@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +14,41 @@ import pytest
 import yaml
 
 import vfmseg
+from support.processes import Command
 from support.tiny import tiny_recipe
 from vfmseg.training.callbacks.history import read_rows
+from vfmseg.training.callbacks.pictures import Pictures
+from vfmseg.training.module import SegmentationModule
 
-_KILLED = """
-import os, signal, sys
-from vfmseg.cli import main
-{where}
-original = owner.{name}
-def dies(self, *words, **named):
-    if {when}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, *words, **named)
-owner.{name} = dies
-main(sys.argv[1:])
-"""
-_MODULE = "from vfmseg.training.module import SegmentationModule as owner"
-_DURING = {"where": _MODULE, "name": "on_validation_epoch_end"}
-_KILLS = {
-    "during a validation on the way": {**_DURING, "when": "self.global_step == 2"},
-    "during the last validation": {**_DURING, "when": "self.global_step == 4"},
-    "before the pictures": {
-        "where": "from vfmseg.training.callbacks.pictures import Pictures as owner",
-        "name": "on_validation_end",
-        "when": "words[0].global_step == 4",
-    },
+
+def _kill_itself(owner: type, name: str, is_time: Callable[..., bool]) -> None:
+    """Have a method kill the process instead of beginning, if it is time."""
+    original = getattr(owner, name)
+
+    def dies(*words: Any, **named: Any) -> Any:
+        if is_time(*words):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*words, **named)
+
+    setattr(owner, name, dies)
+
+
+_VALIDATION = (SegmentationModule, "on_validation_epoch_end")
+_KILLS: dict[str, tuple[type, str, Callable[..., bool]]] = {
+    "during a validation on the way": (*_VALIDATION, lambda module: module.global_step == 2),
+    "during the last validation": (*_VALIDATION, lambda module: module.global_step == 4),
+    "before the pictures": (
+        Pictures,
+        "on_validation_end",
+        lambda pictures, trainer, module: trainer.global_step == 4,
+    ),
 }
+
+
+def _will_be(killed: str) -> None:
+    _kill_itself(*_KILLS[killed])
+
+
 _OF_THE_CLOCK = ("time_s", "images_per_s", "data_wait_share", "memory_gib", "val/seconds")
 
 
@@ -87,8 +97,8 @@ def test_resume__after_kill_around_a_validation_leaves_the_same_files(
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(_recipe(validate_every), sort_keys=False))
     folder = tmp_path / "run"
     words = ["fit", "-c", str(tmp_path / "tiny.yaml"), "--out", str(folder), "--no_report"]
-    done = subprocess.run([sys.executable, "-c", _KILLED.format(**_KILLS[killed]), *words], check=False)
-    assert done.returncode == -signal.SIGKILL
+    run = Command(words, tmp_path / "said", first=functools.partial(_will_be, killed))
+    assert run.wait() == -signal.SIGKILL
     assert not (folder / "result.json").exists()
     _run(_recipe(validate_every), folder, resume=True)
     left, meant = _left(folder), _left(uninterrupted[validate_every])

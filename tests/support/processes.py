@@ -13,8 +13,11 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch.multiprocessing
 
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(["vfmseg.runs.fit", "vfmseg.runs.targets", "vfmseg.report.study"])
@@ -88,6 +91,19 @@ class Command:
     def stderr(self) -> str:
         """What it has printed as errors and progress."""
         return self._said[1].read_text()
+
+
+def elsewhere(function: Callable[..., T], *arguments: object) -> T:
+    """Return what a function of a module returns in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=_FORKED) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def in_two_processes(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function of a module in two processes, with their rank before the arguments, and wait for both."""
+    torch.multiprocessing.start_processes(
+        function, arguments, nprocs=2, start_method=_FORKED.get_start_method()
+    )
 
 
 def _command(

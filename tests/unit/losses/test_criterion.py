@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
+from support.processes import in_two_processes
 from support.transfers import transfers
 from vfmseg.errors import LabelError, RecipeError
 from vfmseg.losses.criterion import MaskCriterion, PixelCriterion
@@ -308,7 +308,7 @@ def _gradients_of_a_share(rank: int, rendezvous: str, folder: str) -> None:
 
 
 def test_mask_criterion__two_processes_equal_one(tmp_path: Path) -> None:
-    mp.spawn(_gradients_of_a_share, (str(tmp_path / "meet"), str(tmp_path)), nprocs=2)
+    in_two_processes(_gradients_of_a_share, str(tmp_path / "meet"), str(tmp_path))
     for average, which in SHARES:
         masks, classes, targets = of_counts(which)
         loss, _ = criterion(average)(output(masks, classes), targets)

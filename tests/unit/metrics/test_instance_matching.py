@@ -3,11 +3,11 @@ import re
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from support.processes import in_two_processes
 from vfmseg.errors import LabelError
 from vfmseg.metrics.average_precision import AveragePrecision, truth_of_masks, truth_of_targets
 from vfmseg.metrics.instance_matching import RECORD, intersections, mask_areas
@@ -295,7 +295,7 @@ def collect_in_one_of_two_processes(rank, folder):
 
 
 def test_all_reduce__two_processes_score_like_one(tmp_path):
-    torch.multiprocessing.spawn(collect_in_one_of_two_processes, (str(tmp_path),), nprocs=2)
+    in_two_processes(collect_in_one_of_two_processes, str(tmp_path))
     for num_images in (1, 5):
         whole = counted(*(image_of(index) for index in range(num_images))).scores(NAMES)
         for rank in (0, 1):

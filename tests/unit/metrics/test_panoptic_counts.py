@@ -3,11 +3,11 @@ import re
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from support.processes import in_two_processes
 from vfmseg.errors import LabelError
 from vfmseg.metrics.panoptic_quality import (
     PanopticQuality,
@@ -413,7 +413,7 @@ def count_in_one_of_two_processes(rank, folder):
 
 
 def test_all_reduce__two_processes_hold_the_sum(tmp_path):
-    torch.multiprocessing.spawn(count_in_one_of_two_processes, (str(tmp_path),), nprocs=2)
+    in_two_processes(count_in_one_of_two_processes, str(tmp_path))
     whole = PanopticQuality(IS_THING)
     for rank in (0, 1):
         whole.update(*images_of(rank))

@@ -3,10 +3,10 @@ import re
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.processes import in_two_processes
 from vfmseg.errors import LabelError
 from vfmseg.metrics.score_counts import LEVELS, ScoreCounts, _bins_of
 
@@ -162,7 +162,7 @@ def share_of(rank):
 
 
 def test_all_reduce__two_processes_hold_what_one_would(tmp_path):
-    torch.multiprocessing.spawn(count_in_one_of_two_processes, (str(tmp_path),), nprocs=2)
+    in_two_processes(count_in_one_of_two_processes, str(tmp_path))
     for keep in (3, 4, 7, 100):
         whole = ScoreCounts(keep=keep)
         for rank in (0, 1):

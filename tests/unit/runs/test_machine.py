@@ -1,13 +1,14 @@
 """What a recipe asks of the machine, and what it cannot have."""
 
-import subprocess
+import os
 import sys
 from importlib import metadata
 
 import pytest
 
+from support.processes import elsewhere
 from vfmseg.errors import RecipeError, ResourceError
-from vfmseg.runs.machine import _strategy, settle_machine
+from vfmseg.runs.machine import _strategy, memory_given_back, settle_machine
 from vfmseg.runs.recipe_reader import read_recipe
 
 
@@ -79,28 +80,28 @@ def test_strategy__ddp_is_told_where_a_decoder_leaves_a_norm_without_gradient(
     assert _strategy(recipe, settle_machine(recipe, lambda message: None)) == strategy
 
 
-_TWO_RUNS = """
-import os
-from vfmseg.runs.machine import memory_given_back
-
-def resident():
+def _resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-before = resident()
-with memory_given_back():
-    blocks = [bytearray(100_000) for _ in range(2_000)]  # small enough for the heap, not for pages of their own
-    last = bytearray(100_000)  # what lives on above keeps the heap from shrinking
-    del blocks
-    kept = resident() - before
-print(kept, resident() - before)
-"""
+
+def _freed_and_left() -> tuple[int, int]:
+    """Return the bytes that the process has grown by once blocks are freed, and once they are given back."""
+    before = _resident()
+    with memory_given_back():
+        # small enough for the heap, not for pages of their own
+        blocks = [bytearray(100_000) for _ in range(2_000)]
+        last = bytearray(100_000)  # what lives on above keeps the heap from shrinking
+        del blocks
+        kept = _resident() - before
+    left = _resident() - before
+    del last
+    return kept, left
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_given_back__leaves_only_what_lives() -> None:
-    out = subprocess.run([sys.executable, "-c", _TWO_RUNS], capture_output=True, text=True, check=True).stdout
-    freed, after = map(int, out.split())
+    freed, after = elsewhere(_freed_and_left)
     if freed < 100_000_000:
         pytest.skip("this allocator gives freed memory back by itself")
     assert after < 20_000_000
