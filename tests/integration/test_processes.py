@@ -1,13 +1,12 @@
 """Two processes with half the batch each learn what one process with the whole batch learns."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 import yaml
 
 import vfmseg
+from support.processes import Command
 from support.tiny import tiny_recipe
 from vfmseg.models.checkpoint import read_tensors
 
@@ -15,20 +14,9 @@ from vfmseg.models.checkpoint import read_tensors
 def test_two_gloo_processes__equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tiny_recipe(data={"batch_size": 2})))
-    words = [
-        sys.executable,
-        "-m",
-        "vfmseg",
-        "fit",
-        "-c",
-        str(recipe),
-        "--out",
-        str(tmp_path / "two"),
-        "--no_report",
-    ]
-    words += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    words = ["fit", "-c", recipe, "--out", tmp_path / "two", "--no_report"]
+    done = Command([*words, "--trainer.devices", "2", "--trainer.strategy", "ddp"], tmp_path / "said")
+    assert done.wait() == 0, done.stderr
     whole = vfmseg.fit(tiny_recipe(data={"batch_size": 4}), out=tmp_path / "one", say=lambda message: None)
     one, two = (read_tensors(tmp_path / name / "checkpoints" / "last") for name in ("one", "two"))
     for key in one:
