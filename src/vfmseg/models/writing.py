@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from vfmseg.errors import ResourceError
+
+_PARTIAL = ".partial"
+_LEFT_SECONDS = 3600
+"""Longer than any file takes between two bytes."""
 
 
 class writing:  # noqa: N801 - reads as a word in a with statement
@@ -45,7 +51,8 @@ class writing:  # noqa: N801 - reads as a word in a with statement
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a path to write to, and rename it to ``path`` at the end: what stood there before stays until then.
 
-    Processes that write the same file at once each write one of their own, and the last to end has written it.
+    Processes that write the same file at once each write one of their own, and the last to end has written it. What a
+    killed process has left of it is deleted after an hour.
 
     Args:
         path: its folder is there.
@@ -56,6 +63,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = partial_of(path)
     with writing(path.parent):
         try:
+            _delete_left(path)
             yield partial
             os.replace(partial, path)
         except BaseException:
@@ -64,6 +72,14 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise
 
 
+def _delete_left(path: Path) -> None:
+    """Delete what has been written by nobody for so long that its process must have been killed."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*{_PARTIAL}"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                left.unlink()
+
+
 def partial_of(path: Path) -> Path:
     """Return what a file is called while this process writes it; no other process, on any machine, calls it so."""
-    return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.partial")
+    return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}{_PARTIAL}")

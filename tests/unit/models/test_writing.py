@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -85,3 +86,22 @@ def test_writing__a_really_full_device(tmp_path: Path) -> None:
         open("/dev/full", "wb") as file,
     ):
         torch.save({"a": torch.zeros(100_000)}, file)
+
+
+def test_whole_file__deletes_what_a_killed_process_has_left_of_it_long_ago(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    old, new, other = (
+        tmp_path / name
+        for name in (
+            "model.safetensors.host-1.partial",
+            "model.safetensors.host-2.partial",
+            "result.json.host-1.partial",
+        )
+    )
+    for one in (old, new, other):
+        one.write_text("half")
+    for one in (old, other):
+        os.utime(one, (time.time() - 7200,) * 2)
+    with whole_file(path) as partial:
+        partial.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == [path, new, other]
