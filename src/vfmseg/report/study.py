@@ -167,14 +167,19 @@ def _findings(analysis: StudyAnalysis, rows: Sequence[Row]) -> list[Finding]:
                 "problem", f"Files of {_count(damaged, 'trial')} are damaged; which ones is under Trials."
             ),
         )
-    lacking: dict[tuple[str, ...], list[str]] = {}
+    left = {} if analysis.race is None else {one.setting: one.stopped_at for one in analysis.race.settings}
+    lacking: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for one in analysis.settings[:MOST_SHOWN]:
         if one.missing:
-            lacking.setdefault(one.missing, []).append(one.name)
-    for missing, names in lacking.items():
+            raced = set(one.missing) <= set(left.get(" ".join(one.levels.values()), ()))
+            lacking.setdefault((one.missing, raced), []).append(one.name)
+    for (missing, raced), names in lacking.items():
         has = "has" if len(names) == 1 else "have"
-        text = f"{_listed(names)} {has} no score of {_listed(missing)}: ranks there are among the others."
-        found.append(Finding("warning", text))
+        why = ", which the race stopped" if raced else ""
+        text = (
+            f"{_listed(names)} {has} no score of {_listed(missing)}{why}: ranks there are among the others."
+        )
+        found.append(Finding("note" if raced else "warning", text))
     reversed_ones = [
         one
         for one in analysis.agreements

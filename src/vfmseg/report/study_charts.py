@@ -37,7 +37,7 @@ def ranking_chart(title: str, scores: Sequence[ModelScore]) -> Markup:
     left = 14 + _LETTER * max(min(len(one.model), _LONG) for one in scores)
     right, floor = WIDTH - 48.0, 18.0 + _LINE * len(scores)
     ends = [value for one in scores for value in (one.mean, one.lower, one.upper) if value is not None]
-    ticks = nice_ticks(min(ends), max(ends), 4)
+    ticks = _score_ticks(ends, 4)
     low, high = ticks[0], ticks[-1]
 
     def x(value: float) -> float:
@@ -118,7 +118,7 @@ def cost_chart(title: str, scores: Sequence[ModelScore], front: Front) -> Markup
         front: Of this cost.
     """
     costs = {one.model: float(one.costs[front.cost] or 0.0) for one in scores}
-    y_ticks = nice_ticks(min(one.mean for one in scores), max(one.mean for one in scores))
+    y_ticks = _score_ticks([one.mean for one in scores], 5)
     x, x_ticks = _cost_axis(list(costs.values()), 46.0, WIDTH - 18.0)
     height, floor = 230.0, 198.0
 
@@ -182,6 +182,14 @@ def agreement_map(title: str, names: Sequence[str], taus: Sequence[Sequence[floa
     side = margin + cell * len(names) + 4
     shown_words = said if len(said) <= 200 else [*said[:200], f"and {len(said) - 200} more"]
     return svg.drawing(title, ". ".join(shown_words), side, side, Markup().join(parts), "heat")
+
+
+def _score_ticks(scores: Sequence[float], count: int) -> list[float]:
+    """Return round scores to write; equal ones get an axis of two points, not one of a multiple of them."""
+    low, high = min(scores), max(scores)
+    slack = max(0.0, 0.02 - (high - low)) / 2
+    # intervals may reach beyond what a score can be; the slack does not
+    return nice_ticks(min(low, max(0.0, low - slack)), max(high, min(1.0, high + slack)), count)
 
 
 def _cost_axis(

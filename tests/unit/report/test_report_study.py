@@ -1,6 +1,7 @@
 """The page of a study: what stands on it, that it needs nothing else, and what it says of studies that say little."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from support.pages import LOADING, Page
 from support.studies import write, write_results
 from vfmseg.cli.program import main
 from vfmseg.report.study import write_study_report
+from vfmseg.report.study_charts import _score_ticks
 from vfmseg.report.study_trials import trouble_table
 from vfmseg.studies.plan_file import read_plan
 
@@ -33,7 +35,7 @@ def results(tmp_path: Path) -> Path:
     )
 
 
-RACE = {
+RACE: dict[str, Any] = {
     "shares": [0.25],
     "eta": 2.0,
     "confidence": 0.95,
@@ -81,6 +83,23 @@ def test_page__tells_a_race(results: Path) -> None:
     assert "| default | <b>mae & co</b> | dino | 62.5\u00a0% |" in (results / "ranking.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_page__tells_which_models_a_race_stopped(tmp_path: Path) -> None:
+    scores = {"default": {"dino": [0.6, 0.61], "mae": [0.5, 0.51]}, "frozen": {"dino": [0.6, 0.61]}}
+    folder = write_results(tmp_path / "out", scores)
+    settings = [{**RACE["settings"][0], "setting": "frozen", "stopped_at": {"mae": 5}}]
+    write(folder / "race.json", {**RACE, "settings": settings})
+    html = write_study_report(folder).read_text(encoding="utf-8")
+    said = "frozen has no score of mae, which the race stopped: ranks there are among the others."
+    assert f'<li class="note"><b>note</b><div>{said}</div></li>' in html
+
+
+def test_chart__of_one_score_has_an_axis_near_it() -> None:
+    ticks = _score_ticks([0.324], 4)
+    assert 0.28 <= ticks[0] < 0.324 < ticks[-1] <= 0.36
+    assert _score_ticks([0.0], 4)[0] == 0.0
+    assert _score_ticks([1.0], 4)[-1] == 1.0
 
 
 def test_page__tells_what_fewer_steps_would_have_said(results: Path) -> None:
