@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import vfmseg
+from support.studies import benchmark
 from support.tiny import tiny_recipe
 from vfmseg.cli.program import main
 from vfmseg.models.checkpoint import read_tensors
@@ -48,9 +49,7 @@ def test_pause__a_run_goes_on_as_if_there_had_been_none(changes: dict[str, Any],
     assert scores[0] == scores[1]
 
 
-def test_benchmark__a_race_finishes_what_the_study_would(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_benchmark__a_race_finishes_what_the_study_would(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(_recipe()))
     rates = {"learns": 3e-3, "barely": 1e-7}
     tree = {
@@ -63,12 +62,10 @@ def test_benchmark__a_race_finishes_what_the_study_would(
     }
     study = tmp_path / "tiny.yaml"
     study.write_text(yaml.safe_dump(tree))
-    assert main(["benchmark", str(study), "--out", str(tmp_path / "whole")]) == 0
-    capsys.readouterr()
-    assert main(["benchmark", str(study), "--out", str(tmp_path / "race"), "--race"]) == 0
-    said = capsys.readouterr()
-    assert "paused at step 3" in said.err
-    assert "of the steps of the full study" in said.err
+    benchmark(study, "--out", tmp_path / "whole")
+    said = benchmark(study, "--out", tmp_path / "race", "--race")
+    assert "paused at step 3" in said.stderr
+    assert "of the steps of the full study" in said.stderr
     race = json.loads((tmp_path / "race" / "race.json").read_text())
     winners = race["settings"][0]["winners"]
     assert winners

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from support.studies import benchmark
 from support.tiny import tiny_recipe
 from vfmseg.cli.program import main
 
@@ -32,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "targets": {"dusk": {"scenes": {"domains": ["dusk"], "val": 12}}},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
-    assert main(["benchmark", str(folder / "tiny.yaml"), "--out", str(folder / "out")]) == 0
+    benchmark(folder / "tiny.yaml", "--out", folder / "out")
     return folder / "out"
 
 
