@@ -117,6 +117,9 @@ def _command(
         os.close(opened)
     os.environ.clear()
     os.environ.update(environment)
+    multiprocessing.set_start_method(
+        None, force=True
+    )  # for loader workers, as in a command that a shell begins
     of_method = multiprocessing.get_context
     # a trial's process, too, is forked from what is loaded
     multiprocessing.get_context = lambda method=None: of_method("fork" if method == "spawn" else method)  # type: ignore[assignment]
