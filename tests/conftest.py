@@ -26,12 +26,13 @@ def what_is_loaded_is_no_garbage() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def session_cache_folder() -> Iterator[None]:
+def session_cache_folder() -> Iterator[Path]:
     """Give fixtures that outlive a test a cache folder, too."""
     before = os.environ.get("VFMSEG_CACHE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["VFMSEG_CACHE"] = folder
-        yield
+        (Path(folder) / "scenes").mkdir()
+        yield Path(folder)
     if before is None:
         del os.environ["VFMSEG_CACHE"]
     else:
@@ -48,8 +49,11 @@ def determinism_ends_with_the_test() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test an empty cache folder of its own, and return it."""
+def cache_folder(
+    session_cache_folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Give each test a cache folder of its own, and return it; only scenes, the same for all, are drawn once."""
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "scenes").symlink_to(session_cache_folder / "scenes", target_is_directory=True)
     monkeypatch.setenv("VFMSEG_CACHE", str(folder))
     return folder
