@@ -40,15 +40,6 @@ def session_cache_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def determinism_ends_with_the_test() -> Iterator[None]:
-    """Leave torch's faster ways, which a run turns off for its process, to the tests after this one."""
-    yield
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(autouse=True)
 def cache_folder(
     session_cache_folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:

@@ -16,7 +16,7 @@ from vfmseg.errors import RecipeError
 from vfmseg.runs.assemble import Say
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import write_json
-from vfmseg.runs.machine import memory_given_back
+from vfmseg.runs.machine import process_given_back
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe
 from vfmseg.runs.reliability import ReliabilityQuestion, summed_up
@@ -46,7 +46,7 @@ def parse_corruptions(text: str) -> list[Corruption]:
     return list(dict.fromkeys(found))
 
 
-@memory_given_back()
+@process_given_back()
 @signals_given_back()
 def validate_corruptions(
     checkpoint: str | Path,

@@ -38,7 +38,7 @@ from vfmseg.runs.machine import (
     build_loggers,
     build_trainer,
     close_loggers,
-    memory_given_back,
+    process_given_back,
     refuse_empty_validation,
     settle_machine,
 )
@@ -73,7 +73,7 @@ def say_on_stderr(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-@memory_given_back()
+@process_given_back()
 @signals_given_back()
 def fit(
     recipe: str | Path | Mapping[str, Any] | Recipe | LoadedRecipe | None = None,

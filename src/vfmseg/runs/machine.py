@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,12 +38,26 @@ class Machine:
     """Micro-batches an optimiser step."""
 
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
 @contextmanager
-def memory_given_back() -> Iterator[None]:
-    """Return to the system what a run has freed: glibc keeps it, and the runs of one process would add up to an OOM."""
+def process_given_back() -> Iterator[None]:
+    """Leave the process as it was before a run: what torch is set to, and the memory that the run has freed.
+
+    glibc keeps such memory, and the runs of one process would add up to an OOM. Determinism, which a run on a CPU asks
+    for, would slow down whatever the process does next.
+    """
+    determinism = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    precision, workspace = torch.get_float32_matmul_precision(), os.environ.get(_WORKSPACE)
     try:
         yield
     finally:
+        torch.use_deterministic_algorithms(determinism, warn_only=warns)
+        torch.set_float32_matmul_precision(precision)
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)  # Lightning's
         gc.collect()
         if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # musl has none
             libc.malloc_trim(0)

@@ -23,7 +23,7 @@ from vfmseg.models.checkpoint import find_model_file, read_header
 from vfmseg.runs.assemble import Say, open_split
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import make_writable, write_json
-from vfmseg.runs.machine import memory_given_back
+from vfmseg.runs.machine import process_given_back
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe
@@ -62,7 +62,7 @@ class TargetsRun:
     """Target -> how far confidence can be believed on it; empty where it was not asked."""
 
 
-@memory_given_back()
+@process_given_back()
 @signals_given_back()
 def validate_targets(
     checkpoint: str | Path,

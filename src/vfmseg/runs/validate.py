@@ -25,7 +25,7 @@ from vfmseg.runs.assemble import (
 )
 from vfmseg.runs.fit import say_on_stderr
 from vfmseg.runs.folder import RECIPE_FILE, make_writable, write_json
-from vfmseg.runs.machine import Machine, build_trainer, memory_given_back, settle_machine
+from vfmseg.runs.machine import Machine, build_trainer, process_given_back, settle_machine
 from vfmseg.runs.model_facts import model_facts
 from vfmseg.runs.recipe import LoadedRecipe, Recipe
 from vfmseg.runs.recipe_reader import read_recipe, recipe_tree
@@ -68,7 +68,7 @@ class ValidationRun:
     """How far confidence can be believed; None where it was not asked."""
 
 
-@memory_given_back()
+@process_given_back()
 @signals_given_back()
 def validate(
     checkpoint: str | Path,

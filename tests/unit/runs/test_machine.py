@@ -5,10 +5,11 @@ import sys
 from importlib import metadata
 
 import pytest
+import torch
 
 from support.processes import elsewhere
 from vfmseg.errors import RecipeError, ResourceError
-from vfmseg.runs.machine import _strategy, memory_given_back, settle_machine
+from vfmseg.runs.machine import _strategy, build_trainer, process_given_back, settle_machine
 from vfmseg.runs.recipe_reader import read_recipe
 
 
@@ -88,7 +89,7 @@ def _resident() -> int:
 def _freed_and_left() -> tuple[int, int]:
     """Return the bytes that the process has grown by once blocks are freed, and once they are given back."""
     before = _resident()
-    with memory_given_back():
+    with process_given_back():
         # small enough for the heap, not for pages of their own
         blocks = [bytearray(100_000) for _ in range(2_000)]
         last = bytearray(100_000)  # what lives on above keeps the heap from shrinking
@@ -100,8 +101,22 @@ def _freed_and_left() -> tuple[int, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_given_back__leaves_only_what_lives() -> None:
+def test_process_given_back__leaves_only_what_lives() -> None:
     freed, after = elsewhere(_freed_and_left)
     if freed < 100_000_000:
         pytest.skip("this allocator gives freed memory back by itself")
     assert after < 20_000_000
+
+
+def test_process_given_back__torch_is_set_as_before(monkeypatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+    recipe = read_recipe({"trainer.accelerator": "cpu", "training.matmul_precision": "medium"}).recipe
+    machine = settle_machine(recipe, lambda message: None)
+    with process_given_back():
+        build_trainer(recipe, machine, callbacks=[], loggers=[])
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
+    assert (torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()) == before
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
