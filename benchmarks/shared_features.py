@@ -1,9 +1,9 @@
 """Features of a frozen encoder: reading them beside computing them, and a study whose trials share them.
 
 Run: python benchmarks/shared_features.py [--threads 2] [--repeats 3] [--cases CASE ...] [--out FILE.json]
-`batch`: one batch of four images through the linear decoder on a frozen encoder with random weights, bfloat16 autocast:
+`batch`: one batch of two images through the linear decoder on a frozen encoder with random weights, bfloat16 autocast:
 computed; computed and written; read. `study`: four trials of a frozen ViT-B/16 at 256 pixels on generated scenes
-(linear and Mask2Former, two learning rates; 24 steps of four images, three validations of 12), alone
+(linear and Mask2Former, two learning rates; 12 steps of two images, two validations of six), alone
 (`features_gib: 0`) and sharing. Scores and trained weights are compared first: they must be equal bit for bit.
 """
 
@@ -37,7 +37,7 @@ ENCODERS = {
     "ViT-B/16, 512": ("dinov3-b", 512),
     "ViT-L/16, 512": ("dinov3-l", 512),
 }
-BATCH = 4
+BATCH = 2
 TIMES = ("seconds", "images_per_s", "peak_memory_gib")
 MASKS = {"decoder.num_queries": 20, "decoder.num_blocks": 2, "decoder.embed_dim": 64, "decoder.num_heads": 4}
 
@@ -108,11 +108,11 @@ def study_with(features_gib: float) -> Study:
             "tuning.method": "frozen",
             "data.batch_size": BATCH,
             "data.num_workers": 0,
-            "data.scenes": {"image_size": [256, 256], "train": 60, "val": 12, "domains": ["day"], "seed": 0},
-            "training.steps": 24,
+            "data.scenes": {"image_size": [256, 256], "train": 60, "val": 6, "domains": ["day"], "seed": 0},
+            "training.steps": 12,
             "training.effective_batch_size": BATCH,
             "training.precision": "bf16-mixed",
-            "training.validate_every": 0.34,
+            "training.validate_every": 0.5,
             "training.checkpoint_every": 1.0,
             "training.overlays": 0,
             "training.loggers": [],

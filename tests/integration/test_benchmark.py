@@ -244,8 +244,7 @@ def test_frozen_trials__share_features_and_no_number_changes(
     read = [int(row["features/read"]) for row in table]
     assert read[0] > 0, "its own second validation"
     assert min(read[1:]) > read[0] + 8
-    # an encoder of two tiny blocks may be faster than the disk
-    assert all(row["features/ended"] == "" or "takes longer" in row["features/ended"] for row in table)
+    assert all(row["features/ended"] == "" for row in table)
     for row in table:
         saved = float(row["features/saved_seconds"])
         assert float(row["cost/seconds_alone"]) == pytest.approx(float(row["cost/seconds"]) + saved, abs=1e-5)

@@ -29,8 +29,8 @@ _LEFT_FREE = 2 * 2**30
 """Bytes of the disk that others may still need."""
 _LOOK_SECONDS = 5.0
 """After which the folder is measured again: other processes write and delete there, too."""
-_TRIAL_READS = 16
-"""Batches after which reading must have been faster than computing."""
+_MOST_LOST = 1.0
+"""Seconds that reading, or writing, may have taken in all beyond what computing would have, before it ends."""
 
 
 @dataclass
@@ -83,7 +83,10 @@ class FeatureStore:
         self._size = 0
         """Of all that is kept, when it was last measured and what was written since."""
         self._looked_at = -_LOOK_SECONDS
-        self._reads, self._gained = 0, 0.0
+        self._gained = 0.0
+        """Seconds by reading."""
+        self._lost = 0.0
+        """Seconds by which writing took longer than computing."""
 
     @contextlib.contextmanager
     def seeing(self, images: Tensor, *, training: bool) -> Iterator[None]:
@@ -122,9 +125,9 @@ class FeatureStore:
             return self._compare(tokens, compute())
         gained = seconds - (time.perf_counter() - began)
         self._saved(gained, cpu_seconds - (time.process_time() - cpu))
-        self._gained, self._reads = self._gained + gained, self._reads + 1
+        self._gained += gained
         self.count.read += 1
-        if self._reads == _TRIAL_READS and self._gained < 0:
+        if self._gained < -_MOST_LOST:
             self.count.ended = "reading them takes longer than computing them"
         return tokens
 
@@ -143,7 +146,11 @@ class FeatureStore:
         self.count.computed += 1
         began, cpu = time.perf_counter(), time.process_time()
         self._write(path, tokens, seconds, cpu_seconds)
-        self._saved(-(time.perf_counter() - began), -(time.process_time() - cpu))
+        taken = time.perf_counter() - began
+        self._saved(-taken, -(time.process_time() - cpu))
+        self._lost += taken - seconds
+        if self._lost > _MOST_LOST and not self.count.ended:
+            self.count.ended = "writing them takes longer than computing them"
         return tokens
 
     def _compare(self, tokens: list[Tensor], computed: list[Tensor]) -> list[Tensor]:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from support.tiny import tiny_recipe
+from vfmseg.models.encoders import features
 from vfmseg.models.encoders.features import FeatureStore, folder_bytes
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import build_model
@@ -183,3 +184,25 @@ def test_features__are_asked_for_their_identity_at_the_first_images(tmp_path: Pa
 )
 def test_segmenter__features_can_be_shared_of_a_frozen_encoder_alone(tuning: str) -> None:
     assert segmenter_with(tuning=tuning).features_can_be_shared == (tuning == "frozen")
+
+
+def test_features__end_where_writing_or_reading_takes_longer_than_computing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = segmenter_with().eval()
+    plain = segmenter(images_of()).logits
+    segmenter.encoder.features = writer = store_in(tmp_path)
+    segmenter(images_of())
+    assert writer.count.ended == ""
+    segmenter.encoder.features = reader = store_in(tmp_path)
+    segmenter(images_of())
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "_MOST_LOST", -1e9)  # whatever it took is too long
+        assert torch.equal(segmenter(images_of()).logits, plain)
+        assert (reader.count.read, reader.count.ended) == (1, "reading them takes longer than computing them")
+        segmenter.encoder.features = writer
+        segmenter(images_of(1))
+        assert writer.count.ended == "writing them takes longer than computing them"
+    segmenter.encoder.features = reader
+    assert torch.equal(segmenter(images_of()).logits, plain)
+    assert reader.count.read == 1
