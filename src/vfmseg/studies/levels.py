@@ -18,11 +18,12 @@ def read_levels(axis: str, levels: Any, known: Iterable[str]) -> Mapping[str, Ke
     """Return label -> keys of one axis.
 
     Raises:
-        StudyError: it is empty, has a level twice, or its levels name no recipe keys.
+        StudyError: it is empty, two levels have one name or one has none, or its levels name no recipe keys.
     """
     if not isinstance(levels, list | dict) or not levels:
+        what = "is empty" if not levels else f"is {levels!r}"
         raise StudyError(
-            f"axes.{axis} is empty: give it a list of values, or a mapping from names to recipe keys"
+            f"axes.{axis} {what}: give it a list of values, or a mapping from names to recipe keys"
         )
     is_key = axis in known
     if isinstance(levels, list):
@@ -31,10 +32,9 @@ def read_levels(axis: str, levels: Any, known: Iterable[str]) -> Mapping[str, Ke
                 f"axes.{axis} is no recipe key, so a list says nothing.{nearest(axis, known)} Name levels: "
                 "`axis: {level: {recipe.key: value}}`"
             )
-        labels = [label_of(level) for level in levels]
-        if twice := sorted({label for label in labels if labels.count(label) > 1}):
-            raise StudyError(f"axes.{axis} has {', '.join(twice)} more than once")
+        labels = _different_labels(axis, levels)
         return {label: {axis: level} for label, level in zip(labels, levels, strict=True)}
+    _different_labels(axis, levels)
     found = {}
     for name, level in levels.items():
         if is_key and not isinstance(level, dict):
@@ -49,6 +49,23 @@ def read_levels(axis: str, levels: Any, known: Iterable[str]) -> Mapping[str, Ke
             raise StudyError("; ".join(unknown))
         found[label_of(name)] = level
     return found
+
+
+def _different_labels(axis: str, levels: Iterable[Any]) -> list[str]:
+    """Return what levels are called.
+
+    Raises:
+        StudyError: two are called the same, as 1 and "1" are; or one cannot be a row's name in tables.
+    """
+    labels = [label_of(level) for level in levels]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise StudyError(f"axes.{axis} has {', '.join(twice)} more than once")
+    if bad := [label for label in labels if not label.strip() or not label.isprintable()]:
+        raise StudyError(
+            f"axes.{axis} has a level {bad[0]!r}, but tables need one line of text: name it, as in "
+            "`axis: {level: {recipe.key: value}}`"
+        )
+    return labels
 
 
 def unknown_keys(place: str, some: Mapping[str, Any], known: Iterable[str]) -> list[str]:
@@ -79,6 +96,10 @@ def wrong_when(place: str, when: Mapping[str, Any], axes: Mapping[str, Mapping[s
         if axis not in axes:
             found.append(f"{place}: {axis!r} is no axis.{nearest(axis, axes)} Axes: {', '.join(axes)}")
             continue
+        if wanted == []:
+            found.append(
+                f"{place}: no level of {axis} is named, so it never holds. Levels: {', '.join(axes[axis])}"
+            )
         found += [
             f"{place}: axis {axis} has no level {label!r}.{nearest(label, axes[axis])} Levels: {', '.join(axes[axis])}"
             for label in _labels(wanted)

@@ -134,12 +134,17 @@ def read_study(source: str | Path) -> Study:
     path = find_study(source)
     try:
         tree = load_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (DataError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not YAML: {error}") from None
+    except DataError as error:  # names the file
+        raise StudyError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not YAML: it is not UTF-8 text ({error}).") from None
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
     if not isinstance(tree, dict):
-        raise StudyError(f"{path} must hold `key: value` lines, but holds a {type(tree).__name__}.")
+        what = "is empty" if tree is None else f"holds a {type(tree).__name__}"
+        raise StudyError(
+            f"{path} {what}, but must hold `key: value` lines such as `base: RECIPE` and `axes: ...`."
+        )
     return study_of(tree, name=path.stem, source=str(path))
 
 

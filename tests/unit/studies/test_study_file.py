@@ -44,11 +44,14 @@ def test_levels__are_called_as_yaml_writes_them() -> None:
         ({"base": ""}, "has no `base`"),
         ({"axes": {}}, "has no `axes`"),
         ({"axes": {"encoder.name": []}}, "axes.encoder.name is empty"),
+        ({"axes": {"encoder.name": "dinov2-b"}}, "axes.encoder.name is 'dinov2-b': give it a list"),
         (
             {"axes": {"encoder.nam": ["a"]}},
             "is no recipe key, so a list says nothing. Did you mean encoder.name",
         ),
         ({"axes": {"seed": [0, 0]}}, "axes.seed has 0 more than once"),
+        ({"axes": {"m": {1: {"seed": 1}, "1": {"seed": 2}}}}, "axes.m has 1 more than once"),
+        ({"axes": {"m": {"a\nb": {"seed": 1}}}}, "axes.m has a level 'a\\nb', but tables need one line"),
         (
             {"axes": {"m": {"a": {"encoder.nmae": "x"}}}},
             "axes.m.a: 'encoder.nmae' is no recipe key. Did you mean",
@@ -62,6 +65,7 @@ def test_levels__are_called_as_yaml_writes_them() -> None:
         ({"image_groups": "(a)(b)"}, "image_groups: '(a)(b)' has 2 groups"),
         ({"image_groups": ["a"]}, "image_groups: input should be a valid string"),
         ({"skip": [{"when": {"seed": 7}, "reason": "x"}]}, "skip.0: axis seed has no level '7'"),
+        ({"skip": [{"when": {"seed": []}, "reason": "x"}]}, "skip.0: no level of seed is named"),
         ({"skip": [{"when": {"sed": 0}, "reason": "x"}]}, "skip.0: 'sed' is no axis. Did you mean seed"),
         ({"skip": [{"when": {"seed": 0}}]}, "skip.0.reason: field required"),
         ({"adjust": [{"when": {}, "keys": {}}]}, "adjust.0.when"),
@@ -96,11 +100,17 @@ def test_file__that_is_missing_or_no_mapping(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no study 'configs/studies/papr.yaml'. Did you mean"):
         find_study("configs/studies/papr.yaml")
     (tmp_path / "a.yaml").write_text("- 1\n")
-    with pytest.raises(StudyError, match="must hold `key: value` lines, but holds a list"):
+    with pytest.raises(StudyError, match="holds a list, but must hold `key: value` lines"):
         read_study(tmp_path / "a.yaml")
     (tmp_path / "b.yaml").write_text("a: [1\n")
-    with pytest.raises(StudyError, match="is not YAML"):
+    with pytest.raises(StudyError, match=r"b.yaml is not YAML: while parsing"):
         read_study(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").write_text("base: a\nbase: b\n")
+    with pytest.raises(StudyError, match=r"c.yaml: the key base stands in line 1 and again in line 2"):
+        read_study(tmp_path / "c.yaml")
+    (tmp_path / "d.yaml").write_text("")
+    with pytest.raises(StudyError, match=r"d.yaml is empty, but must hold `key: value` lines"):
+        read_study(tmp_path / "d.yaml")
 
 
 def test_packaged__studies_are_found_by_name() -> None:
