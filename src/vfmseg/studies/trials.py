@@ -79,14 +79,17 @@ def plan(study: Study, *, needs_data: bool = True) -> tuple[Trial, ...]:
         needs_data: False where data.path may be missing, as nothing is read from there.
 
     Raises:
-        StudyError: a level of which no combination makes a recipe; a reference that is left out; two adjustments that say
-            different things of one key.
+        StudyError: a level of which no combination makes a recipe, or of which all are those of another level; a
+            reference that is left out; two adjustments that say different things of one key; a preparation that starts
+            from another, or that nothing starts from.
     """
     planner = Planner(study, needs_data=needs_data)
     trials = [planner.preparation(label) for label in study.prepare]
     planner.prepared |= {trial.prepares: trial.id for trial in trials if trial.prepares is not None}
     trials += [planner.trial(levels) for levels in _combinations(study)]
     _refuse_dead_levels(study, trials)
+    _refuse_equal_levels(study, trials)
+    _refuse_idle_preparations(study, trials)
     _refuse_missing_reference(study, trials)
     return tuple(trials)
 
@@ -120,6 +123,12 @@ class Planner:
         """
         study, one = self._study, self._study.prepare[label]
         keys = {**flat_keys(study.keys), **flat_keys(one.keys), **flat_keys(study.overrides)}
+        for key in _WEIGHTS:
+            if str(keys.get(key, "")).startswith(PREPARED):
+                raise StudyError(
+                    f"Study {study.source}: {key} of prepare.{label} is {keys[key]}, but a preparation cannot start from "
+                    "another: give it weights of its own."
+                )
         try:
             recipe = self._recipe(one.base or study.base, keys)
         except RecipeError as error:
@@ -204,6 +213,35 @@ def _refuse_dead_levels(study: Study, trials: list[Trial]) -> None:
                     f"Study {study.source}: no combination with {axis} {level} is left to run. The first reason: "
                     f"{reasons[0]}"
                 )
+
+
+def _refuse_equal_levels(study: Study, trials: list[Trial]) -> None:
+    """Raise StudyError where two levels are the same recipes throughout: one result would count as two."""
+    for axis in study.axes:
+        called: dict[tuple[tuple[tuple[str, ...], str], ...], str] = {}
+        by_level: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for trial in trials:
+            if trial.prepares is None and not trial.is_left_out:
+                rest = tuple(level for other, level in trial.levels.items() if other != axis)
+                by_level.setdefault(trial.levels[axis], []).append((rest, trial.id))
+        for level, ids in by_level.items():
+            twin = called.setdefault(tuple(ids), level)
+            if twin != level:
+                raise StudyError(
+                    f"Study {study.source}: {axis} {twin} and {axis} {level} are equal recipes in every combination, so "
+                    "each result would count twice. Leave one out, or have them differ: keys of the command line, of "
+                    "`adjust`, and of axes further down replace those of a level."
+                )
+
+
+def _refuse_idle_preparations(study: Study, trials: list[Trial]) -> None:
+    needed = {trial.needs for trial in trials}
+    for trial in trials:
+        if trial.prepares is not None and trial.id not in needed:
+            raise StudyError(
+                f"Study {study.source}: no trial starts from prepare.{trial.prepares}. Have a level say "
+                f"{{encoder.weights: '{PREPARED}{trial.prepares}'}}, or leave the preparation out."
+            )
 
 
 def _refuse_missing_reference(study: Study, trials: list[Trial]) -> None:

@@ -30,9 +30,30 @@ def test_plan__lays_axes_over_keys_and_adjustments_over_axes() -> None:
 
 
 def test_overrides__win_everywhere() -> None:
-    study = study_of({**TREE, "prepare": {"p": {"keys": {"training.steps": 9}}}}, name="mine")
+    axes = {"encoder.weights": ["random", "prepared:p"]}
+    prepare = {"p": {"keys": {"training.steps": 9}}}
+    study = study_of({**TREE, "prepare": prepare, "axes": axes}, name="mine")
     trials = plan(with_overrides(study, {"training.steps": 7}))
     assert {trial.recipe.training.steps for trial in trials if trial.recipe} == {7}
+
+
+def test_override__of_what_an_axis_varies_is_refused() -> None:
+    study = with_overrides(study_of(TREE, name="mine"), {"tuning.method": "lora"})
+    with pytest.raises(
+        StudyError, match=r"tuning.method full and tuning.method frozen are equal recipes in every"
+    ):
+        plan(study)
+
+
+def test_levels__may_be_equal_in_some_combinations() -> None:
+    axes = {
+        "tuning.method": ["full", "frozen"],
+        "rate": {"one": {}, "other": {"training.learning_rate": 0.5}},
+    }
+    adjust = [{"when": {"tuning.method": "frozen"}, "keys": {"training.learning_rate": 0.1}}]
+    ids = [trial.id for trial in planned(axes=axes, adjust=adjust)]
+    assert ids[2] == ids[3]
+    assert len(set(ids)) == 3
 
 
 def test_id__is_of_what_decides_the_result() -> None:
@@ -87,6 +108,15 @@ def test_left_out__by_a_reason_or_by_the_recipe_itself() -> None:
             "encoder.weights is prepared:long, but the study prepares no 'long' (it prepares: lang)",
         ),
         ({"prepare": {"p": {"keys": {"training.steps": -1}}}}, "prepare.p makes no recipe"),
+        (
+            {"prepare": {"p": {"keys": {"init_from": "prepared:q"}}, "q": {}}},
+            "init_from of prepare.p is prepared:q, but a preparation cannot start from another",
+        ),
+        ({"prepare": {"p": {}}}, "no trial starts from prepare.p. Have a level say"),
+        (
+            {"adjust": [{"when": {"seed": [0, 1]}, "keys": {"seed": 3}}]},
+            "seed 0 and seed 1 are equal recipes in every combination",
+        ),
         (
             {
                 "axes": {
