@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +25,11 @@ def answer(results: Path, query: str, *, form: Form = "table") -> str:
     Args:
         results: folder of a study; of one that is just a table, ``trials.parquet`` or ``trials.csv``.
         query: SQL; columns such as ``"val/miou"`` need double quotes.
-        form: an aligned table, CSV, or a JSON array with an object for every row.
+        form: an aligned table, CSV, or a JSON array with an object for every row, null for NaN and infinity.
 
     Raises:
-        StudyError: DuckDB is not installed, there is no study and no table, or the query is wrong.
+        StudyError: DuckDB is not installed, there is no study and no table, the query is wrong or empty, or JSON would
+            lose a column.
         ResourceError: the table cannot be written.
     """
     try:
@@ -47,6 +49,8 @@ def answer(results: Path, query: str, *, form: Form = "table") -> str:
         reader = database.read_parquet if file.suffix == ".parquet" else database.read_csv
         try:
             reader(str(file)).create_view("trials")
+            if not database.extract_statements(query):
+                raise StudyError("--sql is empty: give it a query, such as 'select * from trials'.")
             found = database.execute(query)
             columns, rows = [column[0] for column in found.description or ()], found.fetchall()
         except duckdb.Error as error:
@@ -56,7 +60,12 @@ def answer(results: Path, query: str, *, form: Form = "table") -> str:
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         return text.getvalue().rstrip("\n")
     if form == "json":
-        return json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str)
+        if twice := sorted({column for column in columns if columns.count(column) > 1}):
+            raise StudyError(
+                f"--json has one value of a name, but the query gives {twice[0]} twice: name one with `as`."
+            )
+        objects = [dict(zip(columns, map(_finite, row), strict=True)) for row in rows]
+        return json.dumps(objects, indent=2, default=str)
     return _aligned(columns, rows)
 
 
@@ -67,6 +76,15 @@ def _aligned(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     )
+
+
+def _finite(value: Any) -> Any:
+    """Return null for what JSON has no number for, also inside of lists and structures."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> str:

@@ -27,6 +27,7 @@ def test_answer__of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         ("select colour from trials", "DuckDB refuses the query: .*colour"),
         ("selec 1", "DuckDB refuses the query"),
+        (" ; ", "--sql is empty"),
     ],
 )
 def test_query__that_is_wrong(query: str, said: str, tmp_path: Path) -> None:
@@ -56,6 +57,12 @@ def test_answer__as_csv_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == [
         {"axis.model": "a", "miou": 0.75},
         {"axis.model": "b", "miou": None},
+    ]
+    query = "select 1 as a, 2 as a, 'nan'::double as b, ['inf'::double] as c"
+    with pytest.raises(StudyError, match="the query gives a twice"):
+        answer(tmp_path, query, form="json")
+    assert json.loads(answer(tmp_path, query.replace("2 as a", "2 as d"), form="json")) == [
+        {"a": 1, "d": 2, "b": None, "c": [None]}
     ]
     assert main([*words, "--json", "--csv"]) == 2
     assert "--csv and --json exclude each other" in capsys.readouterr().err
