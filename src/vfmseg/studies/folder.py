@@ -54,12 +54,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         found: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise StudyError(
-            f"{path} is damaged ({error}). Delete the trial's folder {path.parent} to have it run again."
-        ) from None
+        remedy = (
+            "Delete this file alone, and type the `vfmseg benchmark` of this study again, which writes it anew."
+            if path.name == STUDY
+            else f"Delete the trial's folder {path.parent} to have it run again."
+        )
+        raise StudyError(f"{path} is damaged ({error}). {remedy}") from None
     return found

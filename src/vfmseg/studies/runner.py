@@ -14,7 +14,7 @@ from typing import Any
 from vfmseg.errors import StudyError
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.clock import Clock
-from vfmseg.studies.folder import FAILURE, FEATURES, RESULT, is_scored, read_json, trial_folder
+from vfmseg.studies.folder import FAILURE, FEATURES, RESULT, TRIAL, TRIALS, is_scored, read_json, trial_folder
 from vfmseg.studies.lanes import Lane
 from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.study_file import Study
@@ -62,6 +62,8 @@ def open_results(study: Study, folder: Path) -> None:
     from vfmseg.studies.folder import STUDY
 
     known = read_json(folder / STUDY)
+    if known is None and (one := next((folder / TRIALS).glob(f"*/{TRIAL}"), None)) is not None:
+        known = {"name": (read_json(one) or {}).get("study")}  # study.json was deleted, as it was damaged
     if known is None and folder.is_dir() and any(folder.iterdir()):
         raise StudyError(f"{folder} is not empty and holds no study. Write elsewhere: --out DIR.")
     if known is not None and known["name"] != study.name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import yaml
 
 from support.tiny import tiny_recipe
+from vfmseg.errors import ResourceError, StudyError
 from vfmseg.studies.lanes import Lane
-from vfmseg.studies.runner import job_of, run_trials, say_damaged, what_is_left
+from vfmseg.studies.runner import job_of, open_results, run_trials, say_damaged, what_is_left
 from vfmseg.studies.study_file import Study, study_of
 from vfmseg.studies.trials import plan
 from vfmseg.studies.worker import Job, Outcome
@@ -72,6 +74,27 @@ def test_run__nothing_starts_from_a_preparation_that_is_not_done(
     tally = run_trials(one, trials, tmp_path, lanes, say=lambda line: None)
     assert [job.id for job in lane.jobs] == [trials[0].id]
     assert list(getattr(tally, becomes)) == [trials[0].id, trials[2].id]
+
+
+def test_results__a_damaged_study_json_costs_no_trial(tmp_path: Path) -> None:
+    one, results = study(tmp_path), tmp_path / "results"
+    trial = results / "trials" / "0a"
+    trial.mkdir(parents=True)
+    (trial / "trial.json").write_text('{"id": "0a", "study": "tiny"}')
+    (results / "study.json").write_text('{"name": "ti')
+    with pytest.raises(StudyError, match=r"study.json is damaged .* Delete this file alone, and type"):
+        open_results(one, results)
+    (results / "study.json").unlink()
+    with pytest.raises(StudyError, match="holds the results of the study 'tiny', not of 'other'"):
+        open_results(dataclasses.replace(one, name="other"), results)
+    open_results(one, results)
+    assert (results / "study.json").is_file()
+
+
+def test_results__at_a_file(tmp_path: Path) -> None:
+    one = study(tmp_path)
+    with pytest.raises(ResourceError, match=r"base.yaml.* could not be written: .* Choose another --out"):
+        open_results(one, tmp_path / "base.yaml")
 
 
 def finish(results: Path, trial_id: str, text: str = '{"best/miou": 0.5}') -> Path:
