@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vfmseg.errors import VfmsegError
+from vfmseg.errors import StudyError, VfmsegError
 from vfmseg.studies.folder import (
     ASKED,
     COST,
@@ -81,6 +81,8 @@ def run_job(job: Job) -> Outcome:
     with _locked(folder) as holder:
         if holder is not None:
             return Outcome("elsewhere", 0.0, holder)
+        if damaged := _damaged(folder):
+            return Outcome("failed", 0.0, damaged)
         if is_done(folder, job.targets):
             return Outcome("done", 0.0)
         # Imported here, as it is heavy: the driver that sends jobs needs none of it.
@@ -88,6 +90,9 @@ def run_job(job: Job) -> Outcome:
         from vfmseg.training.callbacks.stopping import PausedError
 
         write_json(folder / TRIAL, job.described)
+        (folder / FAILURE).unlink(
+            missing_ok=True
+        )  # a trial that is paused or stopped from here on did not fail
         with _logged(folder / LOG), _costed(folder), _features_counted(job, folder) as features:
             try:
                 _fit_and_score(job, folder, features)
@@ -103,8 +108,17 @@ def run_job(job: Job) -> Outcome:
                 kind = type(error).__name__
                 write_json(folder / FAILURE, {"error": message, "type": kind, "host": socket.gethostname()})
                 return Outcome("failed", time.perf_counter() - started, message)
-        (folder / FAILURE).unlink(missing_ok=True)
     return Outcome("done", time.perf_counter() - started)
+
+
+def _damaged(folder: Path) -> str:
+    """Return which file that the trial adds to is damaged, before it has trained for nothing; empty where none is."""
+    try:
+        for name in (ASKED, COST, FEATURES):
+            read_json(folder / name)
+    except StudyError as damaged:
+        return str(damaged)
+    return ""
 
 
 def begin_worker(environment: Mapping[str, str], parent: int | None) -> None:
@@ -175,7 +189,8 @@ def _locked(folder: Path) -> Iterator[str | None]:
     """Hold the folder for this process; gives None, or who holds it."""
     with open(folder / "lock", "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # not flock: loader workers inherit that, and outlive for seconds the process that was killed
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
             yield file.read().strip() or "another process"
