@@ -112,19 +112,22 @@ class FeatureStore:
         images = self._images
         if images is None or self.count.ended:
             return compute()
+        _settle()  # or hashing, which needs the images on the CPU, would be charged with the steps before
         began, cpu = time.perf_counter(), time.process_time()
         path = self._path(images, stops)
         found = self._read(path, images.device)
+        taken, cpu_taken = time.perf_counter() - began, time.process_time() - cpu
         if found is None:
-            self._saved(-(time.perf_counter() - began), -(time.process_time() - cpu))
+            self._saved(-taken, -cpu_taken)
             return self._computed(path, compute)
         tokens, seconds, cpu_seconds = found
         kind = (tuple(images.shape), tuple(stops), *_autocast(images.device))
         if kind not in self._compared:
             self._compared.add(kind)
+            self._saved(-taken, -cpu_taken)
             return self._compare(tokens, compute())
-        gained = seconds - (time.perf_counter() - began)
-        self._saved(gained, cpu_seconds - (time.process_time() - cpu))
+        gained = seconds - taken
+        self._saved(gained, cpu_seconds - cpu_taken)
         self._gained += gained
         self.count.read += 1
         if self._gained < -_MOST_LOST:
@@ -194,6 +197,8 @@ class FeatureStore:
         except (SafetensorError, OSError) as error:  # features are a convenience: the run goes on without
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+            if not self._folder.exists():  # deleted meanwhile, as all trials of another driver are done
+                return
             self.count.ended = f"they could not be written ({error})"
             return
         self.count.written_bytes += size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,63 @@ def test_features__end_where_writing_or_reading_takes_longer_than_computing(
     segmenter.encoder.features = reader
     assert torch.equal(segmenter(images_of()).logits, plain)
     assert reader.count.read == 1
+
+
+def test_features__are_not_charged_with_what_the_device_did_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What images on a GPU wait for, as soon as they are hashed: played by a clock that it moves on."""
+    clock, queued = [0.0], [0.0]
+
+    def wait(*given: Any) -> None:
+        clock[0], queued[0] = clock[0] + queued[0], 0.0
+
+    path_of = FeatureStore._path
+    monkeypatch.setattr(features.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(features, "_settle", wait)
+    monkeypatch.setattr(FeatureStore, "_path", lambda *given: (wait(), path_of(*given))[1])
+    segmenter = segmenter_with().eval()
+    for _ in range(2):
+        segmenter.encoder.features = store = store_in(tmp_path)
+        for _ in range(3):  # computed or compared, then read
+            queued[0] = 100.0
+            segmenter(images_of())
+    assert (store.count.read, store.count.saved_seconds, store.count.ended) == (2, 0.0, "")
+
+
+def test_features__that_are_compared_have_cost_what_hashing_and_reading_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = segmenter_with().eval()
+    segmenter.encoder.features = store_in(tmp_path)
+    segmenter(images_of())
+    clock = [0.0]
+    read = FeatureStore._read
+
+    def slow(*given: Any) -> Any:
+        clock[0] += 0.5
+        return read(*given)
+
+    monkeypatch.setattr(features.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(FeatureStore, "_read", slow)
+    segmenter.encoder.features = store = store_in(tmp_path)
+    segmenter(images_of())
+    assert (store.count.computed, store.count.saved_seconds) == (1, -0.5)
+
+
+def test_features__deleted_while_they_are_written_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = segmenter_with().eval()
+    segmenter.encoder.features = store = store_in(tmp_path)
+
+    def delete_and_save(tensors: Any, path: Path, about: Any) -> None:
+        shutil.rmtree(path.parent)
+        save_file(tensors, path, about)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "save_file", delete_and_save)
+        segmenter(images_of())
+    assert (store.count.ended, store.count.written_bytes) == ("", 0)
+    segmenter(images_of())
+    assert len(files(tmp_path)) == 1
