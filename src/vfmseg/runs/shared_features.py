@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -19,6 +20,7 @@ from vfmseg.runs.assemble import Say
 from vfmseg.runs.machine import Machine
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import recipe_tree
+from vfmseg.runs.version import vfmseg_version
 
 
 @dataclass
@@ -78,10 +80,23 @@ def _identity(segmenter: Segmenter, recipe: Recipe, machine: Machine) -> str:
         "encoder": asked,
         "weights": weights_hash(encoder.state_dict()),
         "statistics": [encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()],
-        "device": torch.cuda.get_device_name() if machine.accelerator == "cuda" else machine.accelerator,
+        "device": [
+            machine.accelerator,
+            torch.cuda.get_device_name() if machine.accelerator == "cuda" else _processor(),
+        ],
         "threads": torch.get_num_threads(),
         "matmul": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "versions": {name: metadata.version(name) for name in ("torch", "timm")},
+        "versions": [vfmseg_version(), *map(metadata.version, ("torch", "timm"))],
     }
     return json.dumps(about, sort_keys=True, default=str)
+
+
+def _processor() -> str:
+    """Return what tells processors apart that may round otherwise, as the nodes of a cluster may be mixed."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    model = next((line for line in lines if line.startswith("model name")), "")
+    return f"{platform.machine()} {model} {torch.backends.cpu.get_cpu_capability()}"
