@@ -19,20 +19,21 @@ class Clock:
         self._total, self._finished, self._todo, self._num_lanes = total, before, todo, num_lanes
         self._budget, self._say = study.budget, say
         self._started = time.monotonic()
-        self._begun, self._seconds = 0, list[float]()
+        self._begun, self._seconds = set[str](), list[float]()
         self._stopped = False
 
-    def is_over(self) -> bool:
-        """Return whether nothing more may begin."""
+    def is_over(self, trial: Trial) -> bool:
+        """Return whether a trial may no more begin; one that a race has paused counted when it began."""
         hours = (time.monotonic() - self._started) / 3600
+        most = self._budget.trials
         return self._stopped or (
-            (self._budget.trials is not None and self._begun >= self._budget.trials)
+            (most is not None and len(self._begun) >= most and trial.id not in self._begun)
             or (self._budget.hours is not None and hours >= self._budget.hours)
         )
 
-    def begin(self) -> None:
+    def begin(self, trial: Trial) -> None:
         """Count a trial that begins."""
-        self._begun += 1
+        self._begun.add(trial.id)
 
     def stop(self) -> None:
         """Let nothing more begin."""

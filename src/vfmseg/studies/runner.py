@@ -14,7 +14,7 @@ from typing import Any
 from vfmseg.errors import StudyError
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.clock import Clock
-from vfmseg.studies.folder import FAILURE, FEATURES, RESULT, TRIAL, TRIALS, is_scored, read_json, trial_folder
+from vfmseg.studies.folder import FAILURE, RESULT, TRIAL, TRIALS, is_scored, read_json, trial_folder
 from vfmseg.studies.lanes import Lane
 from vfmseg.studies.shared_features import FeaturePlan
 from vfmseg.studies.study_file import Study
@@ -46,9 +46,9 @@ class Tally:
     stopped: dict[str, int] = field(default_factory=dict)
     """Id -> the step at which a race stopped it."""
     seconds: float = 0.0
-    """Sum over the trials finished now."""
+    """Of trials that ran now to their end, or to where a race paused them."""
     saved_seconds: float = 0.0
-    """What these would have taken more, had each computed all features of its frozen encoder itself."""
+    """What these would have taken more now, had each computed all features of its frozen encoder itself."""
 
 
 def open_results(study: Study, folder: Path) -> None:
@@ -228,12 +228,14 @@ def run_stage(
                 if todo.empty():
                     return
                 trial = todo.get()
-                if clock.is_over():
+                if clock.is_over(trial):
                     tally.waiting.append(trial.id)
                     continue
-                clock.begin()
+                clock.begin(trial)
             if trial.needs in tally.failed:
                 outcome = Outcome("failed", 0.0, f"its preparation {trial.needs} failed")
+            elif trial.needs in tally.damaged:
+                outcome = Outcome("failed", 0.0, f"its preparation {trial.needs} has a damaged file")
             elif trial.needs in tally.elsewhere:
                 outcome = Outcome(
                     "elsewhere", 0.0, f"{tally.elsewhere[trial.needs]}, its preparation {trial.needs}"
@@ -248,7 +250,7 @@ def run_stage(
                 )
                 outcome = lane.run(job)
             with guard:
-                _note(trial, outcome, results, tally)
+                _note(trial, outcome, tally)
                 if outcome.status not in ("paused", "stopped"):
                     features.leave(trial)
                 clock.end(trial, outcome)
@@ -264,12 +266,12 @@ def run_stage(
             raise
 
 
-def _note(trial: Trial, outcome: Outcome, results: Path, tally: Tally) -> None:
+def _note(trial: Trial, outcome: Outcome, tally: Tally) -> None:
+    if outcome.status in ("done", "paused"):
+        tally.seconds += outcome.seconds
+        tally.saved_seconds += outcome.saved_seconds
     if outcome.status == "done":
         tally.done.append(trial.id)
-        tally.seconds += outcome.seconds
-        saved = read_json(trial_folder(results, trial.id) / FEATURES) or {}
-        tally.saved_seconds += saved.get("saved_seconds", 0.0)
     elif outcome.status == "failed":
         tally.failed[trial.id] = outcome.message
     elif outcome.status == "elsewhere":

@@ -68,6 +68,8 @@ class Outcome:
     seconds: float
     message: str = ""
     """The error, or who else runs it."""
+    saved_seconds: float = 0.0
+    """What it would have taken more without features that were there."""
 
 
 def run_job(job: Job) -> Outcome:
@@ -99,7 +101,9 @@ def run_job(job: Job) -> Outcome:
             except (KeyboardInterrupt, SystemExit) as stop:
                 return Outcome("stopped", time.perf_counter() - started, f"stopped ({stop!r})")
             except PausedError as pause:
-                return Outcome("paused", time.perf_counter() - started, f"at step {pause.step}")
+                return Outcome(
+                    "paused", time.perf_counter() - started, f"at step {pause.step}", _saved_by(features)
+                )
             except Exception as error:  # noqa: BLE001 - a row of the table, with its log, and not the end of the study
                 if getattr(error, "signal_number", None) is not None:
                     return Outcome("stopped", time.perf_counter() - started, str(error))
@@ -108,7 +112,11 @@ def run_job(job: Job) -> Outcome:
                 kind = type(error).__name__
                 write_json(folder / FAILURE, {"error": message, "type": kind, "host": socket.gethostname()})
                 return Outcome("failed", time.perf_counter() - started, message)
-    return Outcome("done", time.perf_counter() - started)
+    return Outcome("done", time.perf_counter() - started, saved_seconds=_saved_by(features))
+
+
+def _saved_by(features: SharedFeatures | None) -> float:
+    return 0.0 if features is None else features.count.saved_seconds
 
 
 def _damaged(folder: Path) -> str:

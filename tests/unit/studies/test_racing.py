@@ -57,9 +57,9 @@ class Writer:
                 score = self.levels[model] + 0.001 * step + 0.01 * (seed - 0.5)
                 writer.writerow([step, 1.0, score if step % 2 == 0 else ""])
         if job.pause_at is not None:
-            return Outcome("paused", 1.0, f"at step {job.pause_at}")
+            return Outcome("paused", 1.0, f"at step {job.pause_at}", saved_seconds=0.25)
         write_json(folder / "result.json", {"best/miou": 1.0, "val/miou": 1.0})
-        return Outcome("done", 1.0)
+        return Outcome("done", 1.0, saved_seconds=0.25)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -157,6 +157,16 @@ def test_race__ends_with_the_budget_and_goes_on(tmp_path: Path) -> None:
     tally, (contest,), _ = race(after, tmp_path / "out", lane)
     assert lane.jobs[5:8] == [("c1", 2), ("d0", 2), ("d1", 2)]
     assert contest.winners == ("d",)
+
+
+def test_race__counts_a_trial_once_in_its_budget_and_all_its_parts_in_its_time(tmp_path: Path) -> None:
+    study = study_with(budget={"trials": 8})
+    lane = Writer(study)
+    tally, (contest,), _ = race(study, tmp_path / "out", lane)
+    assert contest.winners == ("d",)
+    assert not tally.waiting
+    assert tally.seconds == len(lane.jobs)
+    assert tally.saved_seconds == 0.25 * len(lane.jobs)
 
 
 def test_race__each_setting_has_its_own(tmp_path: Path) -> None:

@@ -97,6 +97,17 @@ def test_results__at_a_file(tmp_path: Path) -> None:
         open_results(one, tmp_path / "base.yaml")
 
 
+def test_run__nothing_starts_from_a_preparation_with_a_damaged_file(tmp_path: Path) -> None:
+    one = study(tmp_path)
+    trials = plan(one)
+    finish(tmp_path, trials[0].id, "{")
+    lane = PlayedLane(Outcome("done", 1.0))
+    lanes: list[Lane] = [lane]
+    tally = run_trials(one, trials, tmp_path, lanes, say=lambda line: None)
+    assert not lane.jobs
+    assert tally.failed == {trials[2].id: f"its preparation {trials[0].id} has a damaged file"}
+
+
 def finish(results: Path, trial_id: str, text: str = '{"best/miou": 0.5}') -> Path:
     file = results / "trials" / trial_id / "result.json"
     file.parent.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from vfmseg.runs.folder import write_json
+from vfmseg.runs.shared_features import SharedFeatures
 from vfmseg.studies import worker
 from vfmseg.studies.folder import read_json
+from vfmseg.studies.shared_features import FeaturePlace
 from vfmseg.studies.worker import Job, Outcome, run_job
 from vfmseg.training.callbacks.stopping import PausedError, StoppedBySignalError
 
@@ -92,3 +95,21 @@ def test_lock__ends_with_its_process_and_not_with_what_that_has_forked(tmp_path:
     finally:
         os.killpg(holder.pid, signal.SIGKILL)
         holder.stdout.close()
+
+
+def test_job__says_what_features_have_saved_it_now_and_writes_down_the_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saves(job: Job, folder: Path, features: SharedFeatures) -> None:
+        features.count.read, features.count.saved_seconds, features.count.ended = 2, 1.5, "enough"
+
+    monkeypatch.setattr(worker, "_fit_and_score", saves)
+    place = FeaturePlace(
+        str(tmp_path / "features" / "one"), str(tmp_path / "features"), 1.0, keeps_training=True
+    )
+    for attempt in (1, 2):
+        found = run_job(dataclasses.replace(job_in(tmp_path / "trial"), features=place))
+        assert (found.status, found.saved_seconds) == ("done", 1.5)
+        written = read_json(tmp_path / "trial" / "features.json") or {}
+        assert (written["read"], written["saved_seconds"]) == (2 * attempt, 1.5 * attempt)
+        assert written["ended"] == "enough"
