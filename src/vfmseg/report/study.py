@@ -201,7 +201,8 @@ def _facts(plan: Plan, rows: Sequence[Row], analysis: StudyAnalysis) -> list[Fac
     done = [row for row in rows if row["status"] == "done"]
     models = {row[f"axis.{plan.ranked}"] for row in rows if not row["prepares"]}
     seeds = {row["axis.seed"] for row in rows if row.get("axis.seed")}
-    seconds = sum(float(row.get("cost/seconds") or 0) for row in rows)
+    spent = {row["id"]: row for row in rows}.values()  # equal recipes are rows of one trial
+    seconds = sum(float(row.get("cost/seconds") or 0) for row in spent)
     found = [
         Fact("Trials done", f"{len(done):,} of {len(rows) - status['left out']:,}"),
         Fact("Models", f"{len(models):,}", f"levels of {plan.ranked}"),
@@ -214,11 +215,11 @@ def _facts(plan: Plan, rows: Sequence[Row], analysis: StudyAnalysis) -> list[Fac
         ("cost/cpu_hours", "CPU hours", "h"),
         ("cost/energy_kwh", "Energy", "kWh"),
     ):
-        total = sum(float(row.get(key) or 0) for row in rows)
+        total = sum(float(row.get(key) or 0) for row in spent)
         if total > 0:
             found.append(Fact(name, f"{total:.3g} {unit}"))
     if study_trials.shares_features(rows):
-        saved = sum(float(row.get("features/saved_seconds") or 0) for row in rows)
+        saved = sum(float(row.get("features/saved_seconds") or 0) for row in spent)
         words = duration(saved) if saved >= 0 else f"−{duration(-saved)}"
         found.append(Fact("Saved by shared features", words, "of frozen encoders"))
     if stopped := sum(map(study_trials.is_stopped, rows)):

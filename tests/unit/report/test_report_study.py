@@ -1,5 +1,6 @@
 """The page of a study: what stands on it, that it needs nothing else, and what it says of studies that say little."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,12 @@ def test_trials_stopped_by_a_race__are_told(results: Path) -> None:
         "surely not the best",
         "dino default seed 0",
     ]
+
+
+def test_facts__count_what_rows_of_one_trial_have_cost_once(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "equal", {"one": {"a": [0.5], "b": [0.4]}}, seconds={"one": 300.0})
+    assert "Time of all trials 10 min" in page_of(folder).text.replace("\u00a0", " ")
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["trials"][1]["id"] = plan["trials"][0]["id"]  # two combinations with one recipe
+    write(folder / "plan.json", plan)
+    assert "Time of all trials 5 min" in page_of(folder).text.replace("\u00a0", " ")
