@@ -170,15 +170,17 @@ def test_killed__a_study_goes_on_and_gives_the_same(victim: str, uninterrupted: 
 def test_stopped__a_study_saves_what_runs_and_goes_on(tmp_path: Path) -> None:
     study = write_study(tmp_path, axes={"tuning.method": ["full", "bitfit"]}, keys={"training.steps": 60})
     command = [sys.executable, "-m", "vfmseg", "benchmark", str(study), "--out", str(tmp_path / "out")]
-    driver = subprocess.Popen(
-        command, stderr=subprocess.DEVNULL
-    )  # as a user's: nothing shared, nothing forked
+    # as a user's: nothing shared, nothing forked
+    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     begun = wait_until(lambda: list((tmp_path / "out").glob("trials/*/metrics.csv")))
-    os.kill(driver.pid, signal.SIGTERM)
+    os.killpg(
+        driver.pid, signal.SIGTERM
+    )  # as Slurm: also to the trial, which the driver then tells once more
     assert driver.wait(timeout=60) == 128 + signal.SIGTERM
     assert not list((tmp_path / "out").glob("trials/*/result.json"))
     assert not list((tmp_path / "out").glob("trials/*/failure.json"))
     assert (begun[0].parent / "checkpoints" / "last").exists()
+    assert not list((tmp_path / "out").glob("trials/*/checkpoints/**/*.partial"))
     benchmark(study, "--out", tmp_path / "out")
     assert "resume" in (begun[0].parent / "log.txt").read_text()
     assert len(results(tmp_path / "out")) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,10 @@ from vfmseg.errors import VfmsegError
 from vfmseg.training.callbacks.boundary import StepCallback
 from vfmseg.training.callbacks.checkpoints import Checkpoints
 from vfmseg.training.module import SegmentationModule
+
+_TOGETHER_S = 2.0
+"""Signals this close together are one wish: Ctrl-C in a terminal, and Slurm, reach a run and what started it, which has
+the run save, too."""
 
 
 class StoppedBySignalError(VfmsegError):
@@ -96,13 +101,17 @@ def signals_given_back() -> Iterator[None]:
 
 
 class SaveOnSignal(StepCallback):
-    """On SIGTERM or the first Ctrl-C: finish the optimiser step, save ``last``, stop with a clear message."""
+    """On SIGTERM or the first Ctrl-C: finish the optimiser step, save ``last``, stop with a clear message.
+
+    Another signal, two seconds later or more, ends the process at once.
+    """
 
     def __init__(self, checkpoints: Checkpoints, *, resume_with: str) -> None:
         super().__init__()
         self.checkpoints = checkpoints
         self.resume_with = resume_with
         self._received: int | None = None
+        self._received_at = 0.0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,10 +124,11 @@ class SaveOnSignal(StepCallback):
                 return
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:  # a second signal means it: stop now
+        if self._received is None:
+            self._received, self._received_at = number, time.monotonic()
+        elif time.monotonic() - self._received_at >= _TOGETHER_S:  # a second signal means it: stop now
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self._received = number
 
     def on_step(self, trainer: pl.Trainer, module: SegmentationModule, step: int) -> None:
         """Save and stop if asked to."""
