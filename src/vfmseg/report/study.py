@@ -130,7 +130,9 @@ def _said(ranking: SettingRanking, confidence: float) -> str:
     """Return who is best, how surely, and who cannot be told apart."""
     best = ranking.models[0]
     title = metric_title(ranking.metric)
-    said = f"{best.model} has the best {title}, {percent(best.mean, 1)}."
+    equal = [one.model for one in ranking.models if one.mean == best.mean]
+    have = "has" if len(equal) == 1 else "have"
+    said = f"{_listed(equal)} {have} the best {title}, {percent(best.mean, 1)}."
     if len(ranking.models) == 1:
         return f"{best.model} is the only model with a score: {title} {percent(best.mean, 1)}."
     if not ranking.chance:

@@ -115,6 +115,8 @@ class Setting:
         Args:
             results: folder of results.
         """
+        if self.metric != "miou":
+            return f"only semantic trials keep counts of images ({IMAGE_COUNTS})"
         parts: list[NDArray[np.float64]] = []
         model_of_run: list[int] = []
         names: list[str] | None = None

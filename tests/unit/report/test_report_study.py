@@ -203,6 +203,11 @@ def test_trials_stopped_by_a_race__are_told(results: Path) -> None:
     ]
 
 
+def test_models__with_one_score_share_the_first_place(tmp_path: Path) -> None:
+    text = page_of(write_results(tmp_path / "equal", {"one": {"a": [0.5], "b": [0.5], "c": [0.4]}})).text
+    assert "a and b have the best mIoU, 50.0 %." in text
+
+
 def test_facts__count_what_rows_of_one_trial_have_cost_once(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "equal", {"one": {"a": [0.5], "b": [0.4]}}, seconds={"one": 300.0})
     assert "Time of all trials 10 min" in page_of(folder).text.replace("\u00a0", " ")

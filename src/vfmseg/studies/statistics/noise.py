@@ -140,8 +140,8 @@ def seed_noise(
     spread = pooled_spread(table, shared_seeds=shared_seeds)
     if spread.variance == 0:
         raise StudyError(
-            "All seeds of a model have the same score: the seed seems not to have reached the runs. Compare the "
-            "seeds in their recipes."
+            "All seeds of a model have the same score: nothing was learned yet, or the seed has not reached the runs. "
+            "Compare the seeds in their recipes."
         )
     rng = np.random.default_rng(rng_seed)
     seeds = _seed_errors(table.models, table.counts, spread.variance, 0.0, spread.dof, draws, rng)

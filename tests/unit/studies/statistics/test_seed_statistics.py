@@ -95,7 +95,7 @@ def test_compare_two__with_shared_seeds_is_the_paired_t_test() -> None:
         ),
         (
             lambda: seed_noise(table([1.0, 1.0], [2.0, 2.0])),
-            "the seed seems not to have reached the runs",
+            "nothing was learned yet, or the seed has not reached the runs",
         ),
     ],
 )
