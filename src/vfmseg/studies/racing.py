@@ -55,7 +55,7 @@ def race_trials(
         say: where lines for trials, rungs and winners go.
 
     Raises:
-        StudyError: a model has one seed, or no validation comes before the end of the trials.
+        StudyError: a model has one seed, or fewer than another one, or no validation comes before the end of the trials.
     """
     rules = rules or Rules()
     contests = contests_of(study, trials)
@@ -143,7 +143,7 @@ def _decide(
     say: Say,
 ) -> None:
     scores = scores_of(contest, steps, results)
-    if len(scores) < 2 or len({len(own) for own in scores.values()}) > 1:
+    if len(scores) < 2:
         return
     survivors, out = halve(list(scores), list(scores.values()), eta=eta, confidence=confidence)
     for model in out:

@@ -60,7 +60,7 @@ def contests_of(study: Study, trials: Sequence[Trial]) -> list[Contest]:
     """Return what races against what: the models of each setting.
 
     Raises:
-        StudyError: a model has one seed, which does not tell chance from difference.
+        StudyError: a model has one seed, which does not tell chance from difference, or fewer than another one.
     """
     found: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
@@ -72,6 +72,14 @@ def contests_of(study: Study, trials: Sequence[Trial]) -> list[Contest]:
             f"The study {study.name} has one seed, which does not tell chance from difference, so a race could stop "
             "nobody. Add an axis such as `seed: [0, 1, 2]`, or leave --race out."
         )
+    for setting, runs in found.items():
+        seeds = sorted({len(own) for own in runs.values()})
+        if seeds[0] < 2 or len(seeds) > 1:
+            where = f" of {setting}" if setting else ""
+            raise StudyError(
+                f"The study {study.name} leaves models{where} {' or '.join(map(str, seeds))} seeds. A race needs as many "
+                "of each, two at least: change what `skip` leaves out, or leave --race out."
+            )
     return [
         Contest(setting, {model: tuple(own) for model, own in runs.items()}, list(runs))
         for setting, runs in found.items()

@@ -186,6 +186,13 @@ def test_race__refuses_what_it_cannot_judge(tmp_path: Path) -> None:
     single = study_with(seeds=1)
     with pytest.raises(StudyError, match=r"has one seed.*leave --race out"):
         race(single, tmp_path / "one", Writer(single))
+    rates = {name: {"training.learning_rate": rate} for name, rate in (("a", 1e-3), ("b", 2e-3))}
+    for seeds, counts in ((2, "1 or 2"), (3, "2 or 3")):
+        skip = [{"when": {"model": "b", "tuning.method": "frozen", "seed": 0}, "reason": "no time"}]
+        axes = {"model": rates, "tuning.method": ["full", "frozen"], "seed": list(range(seeds))}
+        uneven = study_with(axes=axes, skip=skip)
+        with pytest.raises(StudyError, match=rf"leaves models of frozen {counts} seeds.*leave --race out"):
+            race(uneven, tmp_path / f"uneven {seeds}", Writer(uneven))
     late = study_with(keys={"training.steps": _STEPS, "training.validate_every": 1.0})
     with pytest.raises(StudyError, match=r"not validated before its end.*validate_every 0\.125"):
         race(late, tmp_path / "late", Writer(late), rules=Rules())
