@@ -84,7 +84,8 @@ def analyse(plan: Plan, rows: Sequence[Row], results: Path, *, confidence: float
     reference = next((one for one in ranked if one.setting.is_reference), None)
     compared = ranked[:MOST_COMPARED]
     early, why_not_early = fewer_steps(reference, results)
-    notes = _notes(plan, rows, ranked, reference)
+    race, why_no_race = _race_of(plan, results)
+    notes = (*_notes(plan, rows, ranked, reference), why_not_early, why_no_race)
     return StudyAnalysis(
         study=plan.name,
         ranked=plan.ranked,
@@ -96,8 +97,19 @@ def analyse(plan: Plan, rows: Sequence[Row], results: Path, *, confidence: float
         agreements=agreements_of(compared, reference, confidence),
         proxies=proxies_of(ranked, reference),
         fewer_steps=early,
-        race=read_race(results),
-        notes=(*notes, why_not_early) if why_not_early else notes,
+        race=race,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _race_of(plan: Plan, results: Path) -> tuple[Race | None, str]:
+    """Return the race of this study, or why that in its folder is another's, in a sentence."""
+    race = read_race(results)
+    if race is None or {trial.id for trial in plan.trials}.issuperset(race.trials):
+        return race, ""
+    return None, (
+        "The race in this folder was of trials that the study no longer has, so it is left out; "
+        "`vfmseg benchmark ... --race` decides anew."
     )
 
 
@@ -140,9 +152,12 @@ def _notes(
         notes.append("There is one setting, so there is no other ranking to compare with.")
     if ranked and max(len(one.setting.models) for one in ranked) < MIN_MODELS:
         notes.append(f"Rankings of fewer than {MIN_MODELS} models cannot be compared between settings.")
-    open_ones = sum(row["status"] in ("waiting", "failed") for row in rows)
+    planned = [row["status"] for row in rows if not row["prepares"] and row["status"] != "left out"]
+    open_ones = sum(status in ("waiting", "failed", "damaged") for status in planned)
     if ranked and open_ones:
-        notes.append(f"{open_ones} of {len(rows)} trials have no score: rankings may change when they have.")
+        notes.append(
+            f"{open_ones} of {len(planned)} trials have no score: rankings may change when they have."
+        )
     if len(ranked) > MOST_COMPARED:
         notes.append(
             f"The first {MOST_COMPARED} of {len(ranked)} settings are compared with each other; all of them are ranked."

@@ -59,11 +59,12 @@ def write_rows(rows: Sequence[Row], results: Path) -> Path:
     """Write a table that was read; see :func:`write_table`."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     path = results / CSV
+    _write_parquet(rows, columns, results / PARQUET)
+    # last: by its age it is decided whether both are written anew
     with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    _write_parquet(rows, columns, results / PARQUET)
     return path
 
 

@@ -146,7 +146,7 @@ class Planner:
             if matches(exclusion.when, levels):
                 return Trial(_hash(levels), levels, None, skipped=exclusion.reason)
         base, keys = _keys(study, levels)
-        needs = None
+        needs, first = None, ""
         for key in _WEIGHTS:
             value = str(keys.get(key, ""))
             if value.startswith(PREPARED):
@@ -157,7 +157,12 @@ class Planner:
                         f"Study {study.source}: {key} is {value}, but the study prepares no {label!r} (it prepares: "
                         f"{known})."
                     )
-                needs = self.prepared[label]
+                if needs not in (None, self.prepared[label]):  # init_from, the second of them
+                    raise StudyError(
+                        f"Study {study.source}: encoder.weights is {first} and init_from {value}: a trial starts from "
+                        "one preparation. Leave one of them out."
+                    )
+                needs, first = self.prepared[label], value
                 keys[key] = PREPARED + needs
         try:
             recipe = self._recipe(base, keys)

@@ -142,6 +142,13 @@ def test_missing_models__are_named(tmp_path: Path) -> None:
     assert "1 of 17 trials have no score" in result.notes[0]
 
 
+def test_damaged_trials__have_no_score_and_those_left_out_were_to_have_none(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES, failed="out of memory", skipped="no time")
+    next(folder.glob("trials/*/result.json")).write_text("{")
+    result = analysed(folder)
+    assert "2 of 13 trials have no score" in result.notes[0]
+
+
 def test_sizes__are_said_of_every_setting_that_the_page_shows(tmp_path: Path) -> None:
     scores = {f"setting {number}": SCORES["full"] for number in range(MOST_SHOWN + 1)}
     settings = analysed(write_results(tmp_path / "out", scores)).settings

@@ -13,7 +13,7 @@ import pytest
 from support.tiny import tiny_recipe
 from vfmseg.errors import ResourceError
 from vfmseg.studies.plan_file import plan_of, read_plan, write_plan
-from vfmseg.studies.store import rows_of, table, write_rows, write_table
+from vfmseg.studies.store import refresh_table, rows_of, table, write_rows, write_table
 from vfmseg.studies.study_file import Study, study_of
 from vfmseg.studies.trials import Trial, plan
 
@@ -118,3 +118,22 @@ def test_disk_full__leaves_the_table_before(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ResourceError, match="The disk is full"):
         write_rows([{"id": "b"}], tmp_path)
     assert path.read_text().split() == ["id", "a"]
+
+
+def test_table__whose_parquet_was_not_written_is_written_anew(
+    study: tuple[Study, tuple[Trial, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "out"
+    results.mkdir()
+    write_plan(*study, results)
+    (results / "study.json").write_text('{"name": "mine"}')
+
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pyarrow.parquet, "write_table", stop)
+        with pytest.raises(KeyboardInterrupt):
+            refresh_table(results)
+    refresh_table(results)
+    assert pyarrow.parquet.read_table(results / "trials.parquet").num_rows == len(study[1])

@@ -107,6 +107,13 @@ def test_left_out__by_a_reason_or_by_the_recipe_itself() -> None:
             {"axes": {"encoder.weights": ["random", "prepared:long"]}, "prepare": {"lang": {}}},
             "encoder.weights is prepared:long, but the study prepares no 'long' (it prepares: lang)",
         ),
+        (
+            {
+                "axes": {"start": {"both": {"encoder.weights": "prepared:p", "init_from": "prepared:q"}}},
+                "prepare": {"p": {}, "q": {"keys": {"training.steps": 9}}},
+            },
+            "encoder.weights is prepared:p and init_from prepared:q: a trial starts from one preparation",
+        ),
         ({"prepare": {"p": {"keys": {"training.steps": -1}}}}, "prepare.p makes no recipe"),
         (
             {"prepare": {"p": {"keys": {"init_from": "prepared:q"}}, "q": {}}},
