@@ -146,7 +146,7 @@ def _process_lanes(jobs: int) -> list[Lane]:
         return [ProcessLane({})]
     import torch
 
-    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
     count = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
     environments = [

@@ -8,6 +8,7 @@ and validations are not in it, unless finished trials tell.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from vfmseg.errors import RecipeError
 from vfmseg.runs.recipe import Recipe
 from vfmseg.runs.recipe_reader import read_recipe
 from vfmseg.runs.tuning_recipe import PartialRecipe
@@ -133,7 +135,8 @@ def _finished(study: Study, trials: Sequence[Trial], results: Path) -> Iterator[
         if is_done(folder, targets) and trial.recipe is not None:
             yield from _spent(trial.recipe, folder)
     for folder in others:
-        yield from _spent(read_recipe(folder / "recipe.yaml", needs_data=False).recipe, folder)
+        with contextlib.suppress(RecipeError):  # of another version of vfmseg, whose keys were others
+            yield from _spent(read_recipe(folder / "recipe.yaml", needs_data=False).recipe, folder)
 
 
 def _spent(recipe: Recipe, folder: Path) -> Iterator[_Finished]:

@@ -1,12 +1,14 @@
 """What ``vfmseg benchmark`` says, and ends with, where nothing is to be trained."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from support.tiny import tiny_recipe
+from vfmseg.cli import benchmark_where
 from vfmseg.cli.program import main
 from vfmseg.studies.study_file import read_study
 from vfmseg.studies.trials import plan
@@ -63,3 +65,15 @@ def test_damaged__is_said_with_the_script_for_slurm_and_alone(
     said = capsys.readouterr()
     assert f"{folders[0] / 'result.json'} is damaged" in said.err
     assert "0 trials done in 0 s, 1 damaged\n" in said.out
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, "2"), ("3", "3")])
+def test_jobs__share_cores_unless_the_user_has_said_how_many_threads(
+    given: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+    environments = [vars(lane)["_environment"] for lane in benchmark_where._process_lanes(2)]
+    assert [environment["OMP_NUM_THREADS"] for environment in environments] == [threads, threads]

@@ -70,6 +70,15 @@ def test_time__is_that_of_trials_that_the_study_no_longer_has(tmp_path: Path) ->
         estimate(study, trials, tmp_path)
 
 
+def test_time__leaves_out_trials_whose_recipe_this_version_does_not_know(tmp_path: Path) -> None:
+    folder = tmp_path / "trials" / "of-before"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"seconds": 1800.0}')
+    (folder / "recipe.yaml").write_text("training: {of_before: 1}")
+    study, trials = planned()
+    assert estimate(study, trials, tmp_path)[trials[0].id].source == "arithmetic"
+
+
 def test_passes__of_a_part_that_learns() -> None:
     study, trials = planned(
         axes={"tuning": {"full": {}, "half": {"tuning.method": "partial", "tuning.num_blocks": 2}}}
@@ -94,6 +103,7 @@ def test_dry_run__lists_and_adds_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "mine: 5 trials, 1 left out, about" in said
+        (["--dry-run", "--price_per_hour", "inf"], "--price_per_hour is inf; it must be above 0, and finite"),
     assert "at 2 an hour" in said
     assert "the training steps and --tflops 1, right within" in said
     assert not (tmp_path / "studies").exists()
