@@ -52,6 +52,8 @@ class Race:
     confidence: float
     """Of all decisions in a setting together, in 0..1."""
     settings: tuple[RacedSetting, ...]
+    trials: tuple[str, ...] = ()
+    """Ids of those that raced."""
 
 
 def read_race(results: Path) -> Race | None:

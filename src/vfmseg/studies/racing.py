@@ -210,4 +210,5 @@ def _write_race(contests: Sequence[Contest], rules: Rules, results: Path) -> Non
         }
         for one in contests
     ]
-    write_json(results / RACE, {**dataclasses.asdict(rules), "settings": about})
+    raced = [trial.id for one in contests for trials in one.runs.values() for trial in trials]
+    write_json(results / RACE, {**dataclasses.asdict(rules), "settings": about, "trials": raced})

@@ -142,6 +142,17 @@ def test_missing_models__are_named(tmp_path: Path) -> None:
     assert "1 of 17 trials have no score" in result.notes[0]
 
 
+def test_race__of_trials_that_the_study_no_longer_has_is_left_out(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "out", SCORES)
+    race = {"shares": [0.5], "eta": 2.0, "confidence": 0.95, "settings": [], "trials": [f"{0:012x}"]}
+    (folder / "race.json").write_text(json.dumps(race))
+    assert analysed(folder).race is not None
+    (folder / "race.json").write_text(json.dumps({**race, "trials": [f"{0:012x}", "of an earlier form"]}))
+    result = analysed(folder)
+    assert result.race is None
+    assert "trials that the study no longer has, so it is left out" in result.notes[-1]
+
+
 def test_damaged_trials__have_no_score_and_those_left_out_were_to_have_none(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "out", SCORES, failed="out of memory", skipped="no time")
     next(folder.glob("trials/*/result.json")).write_text("{")

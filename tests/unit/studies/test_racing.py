@@ -106,6 +106,7 @@ def test_race__rows_say_where_a_trial_was_stopped(tmp_path: Path) -> None:
     assert rows[0]["reason"] == "left the race: surely not among the models kept"
     written = read_json(tmp_path / "out" / "race.json")
     assert written is not None
+    assert sorted(written["trials"]) == sorted(row["id"] for row in rows)
     (setting,) = written["settings"]
     assert setting["rungs"][0] == {"share": 0.125, "survivors": ["d", "c"], "out": ["b", "a"]}
     assert setting["winners"] == ["d"]
