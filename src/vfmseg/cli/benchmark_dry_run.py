@@ -41,8 +41,8 @@ def check(options: argparse.Namespace) -> None:
 
     for name in ("tflops", "price_per_hour"):
         value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise RecipeError(f"--{name} is {value:g}; it must be above 0.")
+        if value is not None and not 0 < value < float("inf"):
+            raise RecipeError(f"--{name} is {value:g}; it must be above 0, and finite.")
     given = [name for name in ("tflops", "price_per_hour", "json") if getattr(options, name)]
     if given and not options.dry_run:
         raise RecipeError(
