@@ -112,6 +112,7 @@ def test_dry_run__lists_and_adds_up(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("words", "said"),
     [
         (["--dry-run", "--tflops", "0"], "--tflops is 0; it must be above 0"),
+        (["--dry-run", "--price_per_hour", "inf"], "--price_per_hour is inf; it must be above 0, and finite"),
         (["--price_per_hour", "2"], "--price_per_hour says how --dry-run counts or prints; add --dry-run"),
     ],
 )
