@@ -165,6 +165,9 @@ def study_of(tree: Mapping[str, Any], *, name: str, source: str = "the study") -
     if not file.axes:
         raise StudyError(f"{source} has no `axes`: what is varied, such as `axes: {{encoder.name: [a, b]}}`.")
     known, wrong = keys(), []
+    is_folder = Path(file.name).name == file.name != ".."
+    if not is_folder or not file.name.isprintable():  # results are in studies/NAME
+        wrong.append(f"name: {file.name!r} is no name of a folder: leave out slashes and line breaks")
     axes: dict[str, Mapping[str, Keys]] = {}
     for axis, levels in file.axes.items():
         try:

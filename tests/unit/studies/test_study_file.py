@@ -57,6 +57,8 @@ def test_levels__are_called_as_yaml_writes_them() -> None:
             "axes.m.a: 'encoder.nmae' is no recipe key. Did you mean",
         ),
         ({"axes": {"m": {"a": 3}}}, "axes.m.a must be recipe keys with values"),
+        ({"name": "../mine"}, "name: '../mine' is no name of a folder"),
+        ({"name": "a\nb"}, "name: 'a\\nb' is no name of a folder"),
         ({"rankd": "seed"}, "unknown key 'rankd'. Did you mean ranked"),
         ({"ranked": "model"}, "ranked: 'model' is no axis"),
         ({"ranked": "seed"}, "seeds are repetitions"),
