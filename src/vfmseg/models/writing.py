@@ -39,7 +39,7 @@ class writing:  # noqa: N801 - reads as a word in a with statement
         if full:
             raise ResourceError(
                 f"The disk is full: {self.folder} could not be written. What was saved there before is untouched. "
-                "Free some space, or choose another disk with --out, and go on with --resume."
+                "Free some space, or choose another disk with --out, and go on: runs with --resume, studies with --retry."
             ) from error
         if isinstance(error, OSError | SafetensorError):
             raise ResourceError(
