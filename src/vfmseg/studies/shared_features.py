@@ -6,11 +6,13 @@ no number, only what is computed twice.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.trials import Trial
 
 FOLDER = "features"
+_LOCK = ".lock"
 _NOT_TRAINED_ON = ("num_workers", "test_size", "test_halved")
 """Keys of the data that do not say which crops are trained on in which order."""
 
@@ -72,11 +75,33 @@ class FeaturePlan:
             return
         self._users[encoder] -= 1
         if not self._users[encoder]:
-            shutil.rmtree(self._whole / encoder, ignore_errors=True)
+            _delete(self._whole / encoder)
         if not self._encoders:
-            shutil.rmtree(
-                self._whole, ignore_errors=True
-            )  # of encoders that the study had before it was changed, too
+            with contextlib.suppress(OSError):  # another driver deletes them, too, or its trials use some
+                # of encoders that the study had before it was changed, too
+                for name in {path.name.removesuffix(_LOCK) for path in self._whole.iterdir()}:
+                    _delete(self._whole / name)
+                self._whole.rmdir()
+
+
+@contextlib.contextmanager
+def in_use(place: FeaturePlace) -> Iterator[None]:
+    """Keep features from being deleted by another driver, which knows nothing of this trial."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # the trial goes on without features, or with some of them deleted
+            Path(place.whole).mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(place.folder + _LOCK, "a+b"))
+            fcntl.lockf(file, fcntl.LOCK_SH)
+        yield
+
+
+def _delete(folder: Path) -> None:
+    """Delete features, unless a trial uses them: the driver of the last one deletes them then."""
+    lock = Path(f"{folder}{_LOCK}")
+    with contextlib.suppress(OSError), open(lock, "a+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink()
 
 
 def _is_frozen(recipe: Recipe) -> bool:

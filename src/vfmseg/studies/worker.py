@@ -247,11 +247,13 @@ def _features_counted(job: Job, folder: Path) -> Iterator[SharedFeatures | None]
         return
     from vfmseg.runs.folder import write_json
     from vfmseg.runs.shared_features import SharedFeatures
+    from vfmseg.studies.shared_features import in_use
 
     place = job.features
     shared = SharedFeatures(Path(place.folder), Path(place.whole), place.most_gib, place.keeps_training)
     try:
-        yield shared
+        with in_use(place):
+            yield shared
     finally:
         before = read_json(folder / FEATURES) or {}
         found = dataclasses.asdict(shared.count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,37 @@ def test_plan__deletes_features_when_the_last_trial_has_left(tmp_path: Path) -> 
     assert folders["16 0.01"].is_dir()
     features.leave(trials["16 0.01"])
     assert not (tmp_path / "features").exists()
+
+
+USES = """
+import sys, time
+from vfmseg.studies.shared_features import FeaturePlace, in_use
+with in_use(FeaturePlace(sys.argv[1], sys.argv[2], 1.0, True)):
+    print("uses", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_plan__leaves_features_that_a_trial_of_another_driver_uses(tmp_path: Path) -> None:
+    trials = trials_of(**{"training.learning_rate": [1e-3, 1e-2]})
+    place = FeaturePlan(trials.values(), tmp_path, 1.0).place_of(trials["0.001"])
+    assert place is not None
+    folder = Path(place.folder)
+    user = subprocess.Popen([sys.executable, "-c", USES, folder, folder.parent], stdout=subprocess.PIPE)
+    assert user.stdout is not None
+    try:
+        assert user.stdout.readline() == b"uses\n"
+        folder.mkdir()
+        for is_used in (True, False):
+            features = FeaturePlan(trials.values(), tmp_path, 1.0)
+            for trial in trials.values():
+                features.leave(trial)
+            assert folder.parent.exists() == folder.exists() == is_used
+            user.kill()
+            user.wait()
+    finally:
+        user.kill()
+        user.stdout.close()
 
 
 def test_cost__is_compared_as_if_the_trial_had_been_alone(tmp_path: Path) -> None:
