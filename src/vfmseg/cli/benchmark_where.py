@@ -106,7 +106,7 @@ def script(
 ) -> str:
     """Return the script for Slurm of what is not done; see :func:`vfmseg.studies.slurm.slurm_script`.
 
-    Damaged trials are said, and not in the script.
+    Damaged trials, and those whose preparation failed, are said, and not in the script.
 
     Raises:
         StudyError: nothing is left to run.
@@ -117,6 +117,9 @@ def script(
 
     tally, todo = what_is_left(study, trials, results, retry=retry)
     say_damaged(tally.damaged, say)
+    if blocked := [trial for trial in todo if trial.needs in tally.failed]:
+        say(f"{len(blocked)} trials start from a preparation that failed and are left: --retry runs it again")
+        todo = [trial for trial in todo if trial.needs not in tally.failed]
     if not todo:
         failed = f" ({len(tally.failed)} failed; --retry runs them again)" if tally.failed else ""
         raise StudyError(f"Nothing of {study.name} is left to run in {results}{failed}.")

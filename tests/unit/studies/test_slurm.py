@@ -104,6 +104,24 @@ def test_script__leaves_out_what_is_done_and_splits_what_is_long(
     assert "3 failed; --retry" in said
 
 
+def test_script__leaves_out_what_starts_from_a_failed_preparation(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["benchmark", str(study), "--out", str(out), "--slurm"]
+    assert main(words) == 0
+    first = trial_folder(out, plan(read_study(study))[0].id)
+    first.mkdir(parents=True)
+    (first / "failure.json").write_text("{}")
+    capsys.readouterr()
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "2 trials start from a preparation that failed and are left: --retry" in said.err
+    assert "# it's tiny: 2 trials and 0 preparations" in said.out
+    assert main([*words, "--retry"]) == 0
+    assert "# it's tiny: 4 trials and 1 preparations" in capsys.readouterr().out
+
+
 def test_trial__that_is_not_there_or_whose_preparation_is_not_done(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
