@@ -35,7 +35,7 @@ class ProxyResult:
     cost_share: float
     """Time of its trials over the time of the others'."""
     choice: str
-    """The model that it puts first."""
+    """The model that it puts first; of equal ones that which is worst in the dear setting."""
     regret: float
     """Score that this choice loses in the dear setting, in 0..1; 0 if it is right."""
 
@@ -78,7 +78,7 @@ def proxies_of(ranked: Sequence[RankedSetting], reference: RankedSetting | None)
             )
             if min(*spent, *whole) <= 0 or sum(spent) >= sum(whole):
                 continue
-            choice = int(np.argmax(x))
+            choice = _choice(x, y)
             found.append(
                 ProxyResult(
                     setting=cheap.setting.name,
@@ -136,8 +136,7 @@ def fewer_steps(reference: RankedSetting | None, results: Path) -> tuple[tuple[E
     for place in sorted({round(place) for place in np.linspace(0, len(steps) - 1, _MOST_STEPS)}):
         step = steps[place]
         early = _means({model: [curve[step] for curve in own] for model, own in curves.items()})
-        firsts = np.flatnonzero(early == early.max())
-        choice = int(firsts[np.argmin(ends[firsts])])
+        choice = _choice(early, ends)
         found.append(
             EarlyRanking(
                 step=step,
@@ -149,6 +148,12 @@ def fewer_steps(reference: RankedSetting | None, results: Path) -> tuple[tuple[E
             )
         )
     return tuple(found), ""
+
+
+def _choice(cheap: np.ndarray, dear: np.ndarray) -> int:
+    """Return the place of the model that the cheap scores put first; of equal ones that which the dear ones put last."""
+    firsts = np.flatnonzero(cheap == cheap.max())
+    return int(firsts[np.argmin(dear[firsts])])
 
 
 def _means(scores: Mapping[str, Sequence[float]]) -> np.ndarray:

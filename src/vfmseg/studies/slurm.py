@@ -67,6 +67,8 @@ def _arrays(
         common = [
             "--parsable",
             f"--job-name={shlex.quote(name)}",
+            # paths of the command line and of recipes may be relative
+            f"--chdir={shlex.quote(str(Path.cwd()))}",
             f"--array=1-{len(part)}",
             f"--signal=B:TERM@{_SECONDS_TO_SAVE}",
             f"--output={shlex.quote(str(folder / 'logs' / '%A_%a.txt'))}",

@@ -69,6 +69,7 @@ def test_script__submits_preparations_first_and_then_one_task_a_trial(
         "--dependency=afterany:101",
     ]
     assert options.count("--gres=gpu:1") == 2
+    assert options.count(f"--chdir={Path.cwd()}") == 2  # where relative paths were meant
     trials = plan(read_study(study))
     assert len(commands) == 5
     for command in commands:
