@@ -160,6 +160,15 @@ def contradictions(recipe: Recipe, *, needs_data: bool = True) -> list[str]:
     return found + data_contradictions(recipe.data, needs_data=needs_data)
 
 
+def can_share_features(recipe: Recipe) -> bool:
+    """Return whether tokens of the encoder may be read from files: it is frozen, whole and not compiled.
+
+    Weights in shards have no hash, and what is compiled does not look into files.
+    """
+    is_whole = not recipe.training.compile and recipe.trainer.strategy != "fsdp"
+    return recipe.tuning.method == "frozen" and is_whole
+
+
 def as_size(setting: int | tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) of a size that a recipe gives as one number or two."""
     return (setting, setting) if isinstance(setting, int) else (setting[0], setting[1])

@@ -26,4 +26,9 @@ def recipe_id(tree: Mapping[str, Any]) -> str:
         kept["data"] = own = {key: value for key, value in data.items() if key not in _LEFT_OUT_OF_DATA}
         if own.get("sources"):
             own["sources"] = [{key: one[key] for key in one if key != "path"} for one in own["sources"]]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return short_hash(kept)
+
+
+def short_hash(parts: Any) -> str:
+    """Return 12 hexadecimal digits of nested plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]

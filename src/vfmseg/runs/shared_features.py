@@ -18,7 +18,7 @@ from vfmseg.models.frozen_weights import weights_hash
 from vfmseg.models.segmenter import Segmenter
 from vfmseg.runs.assemble import Say
 from vfmseg.runs.machine import Machine
-from vfmseg.runs.recipe import Recipe
+from vfmseg.runs.recipe import Recipe, can_share_features
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.runs.version import vfmseg_version
 
@@ -51,9 +51,7 @@ def features_shared(
         shared: where; None for nowhere.
         say: where it is said that it has ended before its time.
     """
-    # weights in shards have no hash here, and what is compiled does not look into files
-    is_whole = not recipe.training.compile and recipe.trainer.strategy != "fsdp"
-    if shared is None or not is_whole or not segmenter.features_can_be_shared:
+    if shared is None or not can_share_features(recipe) or not segmenter.features_can_be_shared:
         yield
         return
     segmenter.encoder.features = FeatureStore(

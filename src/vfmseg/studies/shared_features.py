@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vfmseg.runs.recipe import Recipe
+from vfmseg.runs.recipe import Recipe, can_share_features
+from vfmseg.runs.recipe_id import short_hash
 from vfmseg.runs.recipe_reader import recipe_tree
 from vfmseg.studies.trials import Trial
 
@@ -55,7 +54,7 @@ class FeaturePlan:
         self._encoders: dict[str, str] = {}
         self._streams: dict[str, str] = {}
         for trial in todo if most_gib > 0 else ():
-            if (recipe := trial.recipe) is not None and _is_frozen(recipe):
+            if (recipe := trial.recipe) is not None and can_share_features(recipe):
                 self._encoders[trial.id], self._streams[trial.id] = _encoder_key(recipe), _stream_key(recipe)
         self._users = Counter(self._encoders.values())
         self._seen_by = Counter(self._streams.values())
@@ -104,16 +103,11 @@ def _delete(folder: Path) -> None:
         lock.unlink()
 
 
-def _is_frozen(recipe: Recipe) -> bool:
-    is_whole = not recipe.training.compile and recipe.trainer.strategy != "fsdp"  # see runs.shared_features
-    return recipe.tuning.method == "frozen" and is_whole
-
-
 def _encoder_key(recipe: Recipe) -> str:
     """Return a word for trials of the same encoder, as far as their recipes say."""
     tree = recipe_tree(recipe)
     drawn = recipe.seed if recipe.encoder.weights == "random" else None
-    return _short_hash([tree["encoder"], tree["init_from"], drawn])
+    return short_hash([tree["encoder"], tree["init_from"], drawn])
 
 
 def _stream_key(recipe: Recipe) -> str:
@@ -127,8 +121,4 @@ def _stream_key(recipe: Recipe) -> str:
     # linear and mask2former read the last block; others read earlier ones, too
     reads = None if recipe.decoder.name in ("linear", "mask2former") else decoder
     parts = [tree["encoder"], tree["init_from"], tree["task"], tree["seed"], tree["augmentation"]]
-    return _short_hash([*parts, data, reads, recipe.training.precision])
-
-
-def _short_hash(parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return short_hash([*parts, data, reads, recipe.training.precision])

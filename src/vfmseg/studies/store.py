@@ -46,17 +46,12 @@ def rows_of(plan: Plan, results: Path) -> list[Row]:
     return [_row(plan, trial, results) for trial in plan.trials]
 
 
-def write_table(study: Study, trials: Sequence[Trial], results: Path) -> Path:
+def write_rows(rows: Sequence[Row], results: Path) -> Path:
     """Write ``trials.csv``, and ``trials.parquet`` where pyarrow is installed; return the former's path.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    return write_rows(table(study, trials, results), results)
-
-
-def write_rows(rows: Sequence[Row], results: Path) -> Path:
-    """Write a table that was read; see :func:`write_table`."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     path = results / CSV
     _write_parquet(rows, columns, results / PARQUET)

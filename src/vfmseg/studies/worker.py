@@ -92,9 +92,8 @@ def run_job(job: Job) -> Outcome:
         from vfmseg.training.callbacks.stopping import PausedError
 
         write_json(folder / TRIAL, job.described)
-        (folder / FAILURE).unlink(
-            missing_ok=True
-        )  # a trial that is paused or stopped from here on did not fail
+        # a trial that is paused or stopped from here on did not fail
+        (folder / FAILURE).unlink(missing_ok=True)
         with _logged(folder / LOG), _costed(folder), _features_counted(job, folder) as features:
             try:
                 _fit_and_score(job, folder, features)

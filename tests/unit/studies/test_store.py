@@ -13,7 +13,7 @@ import pytest
 from support.tiny import tiny_recipe
 from vfmseg.errors import ResourceError
 from vfmseg.studies.plan_file import plan_of, read_plan, write_plan
-from vfmseg.studies.store import refresh_table, rows_of, table, write_rows, write_table
+from vfmseg.studies.store import refresh_table, rows_of, table, write_rows
 from vfmseg.studies.study_file import Study, study_of
 from vfmseg.studies.trials import Trial, plan
 
@@ -83,7 +83,7 @@ def test_row__has_what_a_trial_was_and_cost(study: tuple[Study, tuple[Trial, ...
 def test_table__as_csv_and_parquet(study: tuple[Study, tuple[Trial, ...]], tmp_path: Path) -> None:
     made, trials = study
     finish(tmp_path, trials[0])
-    path = write_table(made, trials, tmp_path)
+    path = write_rows(table(made, trials, tmp_path), tmp_path)
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["recipe.encoder.image_size"] for row in rows] == ["64", "64", "[64,96]", ""]
